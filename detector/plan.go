@@ -1,0 +1,182 @@
+package detector
+
+import "time"
+
+// Field names a part of a call that match conditions can test. Fields from FieldContext
+// on are context entries: FieldContext+i is the entry Plan.ContextKeys[i].
+type Field uint16
+
+// The fields of a call.
+const (
+	FieldTenant Field = iota
+	FieldAgent
+	FieldIdentity
+	FieldSession
+	FieldChainRoot
+	FieldAction
+	FieldResource
+	FieldOutcome
+	FieldContext // the first context entry
+)
+
+// Entity is the kind of thing that a detector groups calls by.
+type Entity uint8
+
+// The entities. Agent state lives in the shard of the agent's own partition; the others
+// reach their shard through the exchange topic.
+const (
+	ByAgent Entity = iota
+	ByIdentity
+	BySession
+	ByChainRoot
+	ByTenant
+	ByResource
+)
+
+// Measure is what a window adds up for each matching call.
+type Measure uint8
+
+// The measures.
+const (
+	MeasureCalls    Measure = iota // 1 for each call
+	MeasureErrors                  // 1 for each call whose outcome is error
+	MeasureDenied                  // 1 for each call whose outcome is denied
+	MeasureBytesIn                 // bytes
+	MeasureBytesOut                // bytes
+)
+
+// FeatureKind is how a feature is computed.
+type FeatureKind uint8
+
+// The kinds of features.
+const (
+	// KindCount is the sum of a measure over a sliding window: count(calls, 10s), sum(bytes_out, 1m).
+	KindCount FeatureKind = iota
+	// KindRate is KindCount for each second of the window: rate(calls, 1s).
+	KindRate
+	// KindDistinct is the number of different values of a field in a sliding window: distinct(resource, 1m).
+	KindDistinct
+	// KindNew is 1 where the edge from the entity to the call's value of a field was never
+	// seen before, else 0: new(resource). As evidence it is the Pitman–Yor surprise of that edge.
+	KindNew
+)
+
+// Feature is one number that the shard keeps for each entity.
+type Feature struct {
+	Name    string // as the analyst wrote it, normalised: count(calls, 10s)
+	Kind    FeatureKind
+	Measure Measure       // KindCount, KindRate
+	Field   Field         // KindDistinct, KindNew
+	Window  time.Duration // KindCount, KindRate, KindDistinct
+}
+
+// Evidence is one baseline whose e-detector adds to a detector's evidence.
+type Evidence struct {
+	Feature int // index into Compiled.Features; KindCount or KindNew
+	Weight  float64
+}
+
+// Scope is what a response stops.
+type Scope uint8
+
+// The scopes of a response.
+const (
+	ScopeAgent Scope = iota
+	ScopeIdentity
+	ScopeSession
+	ScopeChain
+	ScopeTenant
+)
+
+// Action is what an enforced detection does to its scope.
+type Action uint8
+
+// The actions, weakest first.
+const (
+	Throttle Action = iota + 1
+	Restrict
+	Revoke
+)
+
+// Response is what is done when an enforcing detector fires. Only an Enforcer has one.
+type Response struct {
+	Action Action
+	Scope  Scope
+	For    time.Duration // how long; always positive
+}
+
+// Compiled is a checked detector: what it matches, keeps, and when it fires. It carries no
+// response, so nothing that holds only a Compiled can stop anybody.
+type Compiled struct {
+	ID          string
+	Version     string // hash of the source, 12 hex digits: names the version in detections
+	Title       string
+	Description string
+	Severity    string
+	Tags        []string
+	Mode        Mode
+
+	Match   Formula // nil matches every call
+	GroupBy Entity
+	// Features are what Evidence and When name, without repeats.
+	Features []Feature
+	Evidence []Evidence
+	// Slot is the step of the e-detector; Level is the natural logarithm of the alarm level.
+	Slot  time.Duration
+	Level float64
+	// Budget is what the analyst wrote, for explanations.
+	Budget string
+	// WarmupCalls and WarmupSlots must both have been seen of an entity before its evidence
+	// can fire. Before that the detector answers "not known", never "normal".
+	WarmupCalls, WarmupSlots int
+	// When is the hard limit; nil if there is none. Its values are Features, by index.
+	When       *Program
+	WhenText   string
+	Exceptions []Exception
+	// Quiet is for how long after a detection the same entity does not fire again.
+	Quiet time.Duration
+}
+
+// Exception lets calls pass that would count against an entity. It holds at the call's own time.
+type Exception struct {
+	Match  Formula
+	Until  time.Time // zero: no end
+	Owner  string
+	Reason string
+}
+
+// Mode says how far a detector may go.
+type Mode uint8
+
+// The modes of a detector.
+const (
+	Observe Mode = iota // detections are recorded
+	Alert               // and shown to people
+	Enforce             // and answered
+)
+
+// Enforcer is a detector that may stop agents. It can only be made by compiling a
+// detector whose mode is enforce.
+type Enforcer struct {
+	*Compiled
+	response Response
+}
+
+// Response returns what the enforcer does when it fires.
+func (e Enforcer) Response() Response { return e.response }
+
+// Plan is what a set of detectors needs computed. It is immutable and shared by all shards.
+type Plan struct {
+	Detectors   []*Compiled
+	ContextKeys []string
+	Words       int // length in uint64 of the bit set that Classify fills
+
+	enforcers []Enforcer // by index of Detectors; zero where the mode is not enforce
+	atoms     []atom
+}
+
+// Enforcer returns detector i as an enforcer, and whether it is one.
+func (p *Plan) Enforcer(i int) (Enforcer, bool) {
+	e := p.enforcers[i]
+	return e, e.Compiled != nil
+}

@@ -1,0 +1,71 @@
+// Package revoke is the kill switch: revocations, their signing as Security Event Tokens,
+// and their way over NATS. The guard, which answers for each call, is revoke/guard.
+package revoke
+
+import "time"
+
+// Scope is what a revocation stops.
+type Scope string
+
+// The scopes.
+const (
+	Session  Scope = "session"
+	Identity Scope = "identity"
+	Agent    Scope = "agent"
+	Chain    Scope = "chain" // every agent below a member of a delegation chain
+	Tenant   Scope = "tenant"
+)
+
+// Action is what a revocation does to its scope.
+type Action string
+
+// The actions, weakest first, and Release, which ends an earlier one.
+const (
+	Throttle Action = "throttle"
+	Restrict Action = "restrict"
+	Revoke   Action = "revoke"
+	Release  Action = "release"
+)
+
+// Revocation stops a scope for a time. Its JSON is the value of a record in the topic
+// estop.revocations (inside Record) and a part of the signed token.
+type Revocation struct {
+	// ID is deterministic for an automatic revocation: a hash of detector, entity and the
+	// offset of the call that broke it. A replay repeats it, so nobody acts on it twice.
+	ID      string `json:"id"`
+	Tenant  string `json:"tenant"`
+	Scope   Scope  `json:"scope"`
+	Subject string `json:"subject"` // for the scope tenant: the tenant again
+	Action  Action `json:"action"`
+
+	IssuedAt time.Time `json:"issued_at"`
+	// ValidAfter lets credentials through that were issued later; zero lets none through.
+	ValidAfter time.Time `json:"valid_after,omitzero"`
+	// Until is when the revocation ends by itself. It is mandatory.
+	Until time.Time `json:"until"`
+
+	Detector  string `json:"detector,omitempty"`
+	Detection string `json:"detection,omitempty"`
+	Reason    string `json:"reason"`
+	Initiator string `json:"initiator"` // policy: a detector; admin: a person
+	By        string `json:"by,omitempty"`
+	Releases  string `json:"releases,omitempty"` // for a release: the ID that it ends
+}
+
+// Record is a revocation with its signed form, as it is written to Kafka.
+type Record struct {
+	Revocation
+	SET string `json:"set"` // compact JWS of the Security Event Token
+}
+
+// Ack is a guard's word that it enforces a revocation. Only an Ack counts as stopped.
+type Ack struct {
+	Revocation string    `json:"revocation"`
+	Guard      string    `json:"guard"`
+	Tenant     string    `json:"tenant"`
+	AppliedAt  time.Time `json:"applied_at"`
+	// Cancelled is how many calls in flight the guard cancelled.
+	Cancelled int `json:"cancelled"`
+	// Latency is from the revocation's IssuedAt to AppliedAt, nanoseconds, by the guard's clock.
+	Latency time.Duration `json:"latency_ns"`
+}
