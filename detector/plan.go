@@ -57,8 +57,13 @@ const (
 	// KindDistinct is the number of different values of a field in a sliding window: distinct(resource, 1m).
 	KindDistinct
 	// KindNew is 1 where the edge from the entity to the call's value of a field was never
-	// seen before, else 0: new(resource). As evidence it is the Pitman–Yor surprise of that edge.
+	// seen before, else 0: new(resource). As evidence it is the Pitman–Yor surprise of that
+	// edge; each edge counts once.
 	KindNew
+	// KindSurprise is how unexpected the edge from the entity to the call's value of a field
+	// is, in nats: surprise(agent). As evidence a new edge goes on counting at each of its
+	// calls until it has proved itself: a thief is still a thief at the second call.
+	KindSurprise
 )
 
 // Feature is one number that the shard keeps for each entity.
@@ -72,7 +77,7 @@ type Feature struct {
 
 // Evidence is one baseline whose e-detector adds to a detector's evidence.
 type Evidence struct {
-	Feature int // index into Compiled.Features; KindCount or KindNew
+	Feature int // index into Compiled.Features; KindCount, KindNew or KindSurprise
 	Weight  float64
 }
 

@@ -1,0 +1,110 @@
+package shard
+
+import (
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// entity is the state of one agent, identity, session, chain root, tenant or resource.
+type entity struct {
+	key string // appendEntityKey
+	// offset and index are the last call that this state reflects. Each entity is
+	// consistent by itself: on a replay it takes only what comes after.
+	offset  int64
+	index   int
+	dirty   bool
+	watches []watch // one for each rule that the entity has met
+}
+
+// entities finds the state of an entity by its key.
+type entities struct {
+	ids   *telemetry.Interner
+	byID  []*entity
+	dirty []*entity
+}
+
+func newEntities(max int) entities {
+	return entities{ids: telemetry.NewInterner(max)}
+}
+
+// get returns the entity of a key, made if it is new, or nil where the shard is full.
+func (es *entities) get(key []byte) *entity {
+	id, known, ok := es.ids.Intern(key)
+	if !ok {
+		return nil
+	}
+	if !known {
+		es.byID = append(es.byID, &entity{key: es.ids.String(id), offset: -1})
+	}
+	return es.byID[id]
+}
+
+// touch remembers that the entity changed since the last checkpoint.
+func (es *entities) touch(e *entity) {
+	if !e.dirty {
+		e.dirty = true
+		es.dirty = append(es.dirty, e)
+	}
+}
+
+// advance moves the entity to the call at src, or reports false if its state already
+// reflects that call.
+func (e *entity) advance(src Source) bool {
+	if src.Offset < e.offset || src.Offset == e.offset && src.Index <= e.index {
+		return false
+	}
+	e.offset, e.index = src.Offset, src.Index
+	return true
+}
+
+// watch returns the state that the entity keeps for a rule.
+func (e *entity) watch(r *rule) *watch {
+	for i := range e.watches {
+		if e.watches[i].rule == r.ID {
+			return &e.watches[i]
+		}
+	}
+	e.watches = append(e.watches, newWatch(r))
+	return &e.watches[len(e.watches)-1]
+}
+
+// appendEntityKey appends the kind of the entity, its tenant and its name. A NUL cannot
+// stand in a call's strings, so the parts cannot be confused.
+func appendEntityKey(b []byte, by detector.Entity, c *telemetry.Call) []byte {
+	b = append(b, byte(by))
+	b = append(b, c.Tenant...)
+	if by == detector.ByTenant {
+		return b
+	}
+	b = append(b, 0)
+	return append(b, entityValue(by, c)...)
+}
+
+// entityValue returns the part of the call that names its entity.
+func entityValue(by detector.Entity, c *telemetry.Call) []byte {
+	switch by {
+	case detector.ByIdentity:
+		return c.Identity
+	case detector.BySession:
+		return c.Session
+	case detector.ByChainRoot:
+		return c.Root()
+	case detector.ByTenant:
+		return c.Tenant
+	case detector.ByResource:
+		return c.Resource
+	}
+	return c.Agent
+}
+
+// splitEntityKey is the inverse of appendEntityKey.
+func splitEntityKey(key string) (by detector.Entity, tenant, name string) {
+	by = detector.Entity(key[0])
+	rest := key[1:]
+	for i := range len(rest) {
+		if rest[i] == 0 {
+			return by, rest[:i], rest[i+1:]
+		}
+	}
+	return by, rest, rest
+}

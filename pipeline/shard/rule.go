@@ -1,0 +1,98 @@
+package shard
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/estop-project/estop/detector"
+)
+
+// rule is a detector as a shard runs it.
+type rule struct {
+	*detector.Compiled
+	index      int
+	shape      uint64    // hash of what its learned state depends on
+	logWeights []float64 // of Evidence, summing to 1 before the logarithm
+	windowed   []bool    // by feature: the hard limit reads it, so its window is kept
+	contexts   []string  // by feature: the context key, where its field is a context entry
+	freeze     float64   // log evidence above which nothing is learned
+	values     []float64 // scratch for the hard limit
+}
+
+func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
+	r := &rule{
+		Compiled: d,
+		index:    index,
+		freeze:   d.Level / 2,
+		windowed: make([]bool, len(d.Features)),
+		contexts: make([]string, len(d.Features)),
+		values:   make([]float64, len(d.Features)),
+	}
+	var total float64
+	for _, ev := range d.Evidence {
+		total += ev.Weight
+	}
+	for _, ev := range d.Evidence {
+		r.logWeights = append(r.logWeights, math.Log(ev.Weight/total))
+	}
+	if d.When != nil {
+		for _, i := range d.When.Features() {
+			r.windowed[i] = true
+		}
+	}
+	shape := d.ID + "|" + d.GroupBy.String() + "|" + d.Slot.String()
+	for i, f := range d.Features {
+		if f.Field >= detector.FieldContext {
+			r.contexts[i] = contextKeys[f.Field-detector.FieldContext]
+		}
+		shape += "|" + f.Name + strconv.FormatBool(r.windowed[i])
+	}
+	for _, ev := range d.Evidence {
+		shape += "|" + strconv.Itoa(ev.Feature)
+	}
+	r.shape = xxhash.Sum64String(shape)
+	return r
+}
+
+// excepted reports whether an exception lets the call pass at its own time t.
+func (r *rule) excepted(bits []uint64, t int64) bool {
+	for i := range r.Exceptions {
+		x := &r.Exceptions[i]
+		if x.Match.Eval(bits) && (x.Until.IsZero() || t < x.Until.UnixNano()) {
+			return true
+		}
+	}
+	return false
+}
+
+// slots is how finely a sliding window is cut.
+const windowSlots = 20
+
+// exactDistinct is up to how many values a distinct count is exact.
+const exactDistinct = 64
+
+// Priors of a new entity: of the count in an active slot, and of its kinds. They only
+// matter until the warm-up ends.
+const (
+	priorCountWeight = 1    // slots
+	countMemory      = 2000 // active slots
+	noveltyDiscount  = 0.25
+	noveltyStrength  = 1
+	noveltyKinds     = 4096
+)
+
+// heldDraws is how often a fresh kind must have been drawn before a surprise feature
+// counts it among the kinds it knows.
+const heldDraws = 20
+
+// maxFresh bounds the fresh kinds of one feature.
+const maxFresh = 64
+
+func (r *rule) known(w *watch) bool {
+	return w.calls > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots)
+}
+
+func (r *rule) until(t int64) int64 { return t + int64(r.Quiet/time.Nanosecond) }

@@ -1,0 +1,212 @@
+// Package shard turns calls into detections. A shard owns the entities of one partition:
+// one goroutine touches it, so it has no locks, and on the way of a call it does not
+// allocate, read a clock or call through an interface.
+//
+// The same log gives the same detections: a shard's only inputs are the calls, their
+// offsets and the append times that stand in the log.
+package shard
+
+import (
+	"time"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// Source says where in the log a call stands.
+type Source struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Index     int   // of the call inside its record; most records hold one call
+	Appended  int64 // the record's timestamp, Unix nanoseconds
+}
+
+// Groups is a set of entities, one bit for each.
+type Groups uint8
+
+// Has reports whether the set holds e.
+func (g Groups) Has(e detector.Entity) bool { return g&(1<<e) != 0 }
+
+// Options bound a shard.
+type Options struct {
+	// MaxAhead is how far a call's time may lie after its append; later times are held
+	// to that bound and counted. Default 1 minute.
+	MaxAhead time.Duration
+	// SampleEvery is the least time between two samples of one entity's features, in the
+	// calls' own time. Default 1 minute.
+	SampleEvery time.Duration
+	// MaxValues bounds the distinct values that are remembered for each field; past it
+	// the memory of that field starts anew. Default 1<<20.
+	MaxValues int
+	// MaxEntities bounds the entities of a shard. Calls of further ones are counted in
+	// Stats.Unwatched and not judged. Default 1<<22.
+	MaxEntities int
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxAhead == 0 {
+		o.MaxAhead = time.Minute
+	}
+	if o.SampleEvery == 0 {
+		o.SampleEvery = time.Minute
+	}
+	if o.MaxValues == 0 {
+		o.MaxValues = 1 << 20
+	}
+	if o.MaxEntities == 0 {
+		o.MaxEntities = 1 << 22
+	}
+	return o
+}
+
+// Stats counts what a shard saw. All of it can be recomputed from the log.
+type Stats struct {
+	Calls      uint64 // judged
+	Replayed   uint64 // already in the state of their entity
+	Ahead      uint64 // held to MaxAhead
+	Late       uint64 // older than the open slot of their entity
+	Unwatched  uint64 // of entities past MaxEntities
+	Detections uint64
+}
+
+// Shard holds the entities of one partition.
+type Shard struct {
+	plan    *detector.Plan
+	opt     Options
+	rules   [groups][]*rule // detectors by what they group by
+	columns []column        // fields that conditions test, classified by value
+	bits    []uint64        // of the call under way
+	key     []byte
+
+	entities entities
+
+	// Detections and Samples are the shard's output. Whoever drains them truncates them.
+	Detections []Detected
+	Samples    []detector.Sample
+	Stats      Stats
+}
+
+const groups = int(detector.ByResource) + 1
+
+// Detected is a detection and the index in the plan of the detector that made it.
+type Detected struct {
+	detector.Detection
+	Index int
+}
+
+// New returns an empty shard that computes what the plan names.
+func New(plan *detector.Plan, opt Options) *Shard {
+	opt = opt.withDefaults()
+	s := &Shard{opt: opt, entities: newEntities(opt.MaxEntities)}
+	s.setPlan(plan)
+	return s
+}
+
+func (s *Shard) setPlan(plan *detector.Plan) {
+	s.plan = plan
+	s.bits = make([]uint64, plan.Words)
+	s.columns = newColumns(plan, s.opt.MaxValues)
+	s.rules = [groups][]*rule{}
+	for i, d := range plan.Detectors {
+		s.rules[d.GroupBy] = append(s.rules[d.GroupBy], newRule(i, d, plan.ContextKeys))
+	}
+}
+
+// Call judges a call against the detectors that group by agent. It returns the other
+// groups that have a detector whose match the call meets: their entities live in the
+// shards of the exchange topic.
+func (s *Shard) Call(c *telemetry.Call, src Source) Groups {
+	s.classify(c)
+	s.judge(detector.ByAgent, c, src)
+	var forward Groups
+	for g := detector.ByIdentity; int(g) < groups; g++ {
+		for _, r := range s.rules[g] {
+			if r.Match.Eval(s.bits) && len(entityValue(g, c)) > 0 {
+				forward |= 1 << g
+				break
+			}
+		}
+	}
+	return forward
+}
+
+// Grouped judges a call that reached this shard through the exchange, against the
+// detectors that group by by.
+func (s *Shard) Grouped(by detector.Entity, c *telemetry.Call, src Source) {
+	s.classify(c)
+	s.judge(by, c, src)
+}
+
+// judge applies the rules of one group to the call's entity.
+func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source) {
+	rules := s.rules[by]
+	if len(rules) == 0 {
+		return
+	}
+	s.key = appendEntityKey(s.key[:0], by, c)
+	e := s.entities.get(s.key)
+	if e == nil {
+		s.Stats.Unwatched++
+		return
+	}
+	if !e.advance(src) {
+		s.Stats.Replayed++
+		return
+	}
+	s.Stats.Calls++
+	s.entities.touch(e)
+	t := c.Time
+	if limit := src.Appended + int64(s.opt.MaxAhead); t > limit {
+		t = limit
+		s.Stats.Ahead++
+	}
+	for _, r := range rules {
+		if !r.Match.Eval(s.bits) || r.excepted(s.bits, t) {
+			continue
+		}
+		s.apply(r, e, c, t, src)
+	}
+}
+
+// apply takes one matching call into the state that a rule keeps for an entity.
+func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source) {
+	w := e.watch(r)
+	w.calls++
+	slot := floorDiv(t, int64(r.Slot))
+	switch {
+	case slot > w.slot:
+		s.closeSlot(r, e, w, slot)
+	case slot < w.slot:
+		s.Stats.Late++
+	}
+	w.observe(r, c, t, slot == w.slot)
+	reason := w.broken(r, t)
+	w.markFirstBad(r, c)
+	if reason == "" || t < w.quietUntil {
+		return
+	}
+	s.detect(r, e, w, c, t, src, reason)
+}
+
+// closeSlot ends the open slot of a watch: its baselines learn from it, unless evidence
+// is high, and a sample is written if the last one is old enough.
+func (s *Shard) closeSlot(r *rule, e *entity, w *watch, next int64) {
+	if w.slot != noSlot {
+		end := (w.slot + 1) * int64(r.Slot)
+		if end-w.sampled >= int64(s.opt.SampleEvery) {
+			w.sampled = end
+			s.Samples = w.appendSamples(s.Samples, r, e, end)
+		}
+		w.close(r)
+	}
+	w.slot = next
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
