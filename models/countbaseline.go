@@ -1,0 +1,217 @@
+package models
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/mathext"
+)
+
+// CountPrior is what is believed of an entity's active slots before any was seen; it
+// is usually its peers'.
+type CountPrior struct {
+	Mean   float64 // expected events in an active slot, at least 1
+	Weight float64 // how many slots the belief is worth, above 0
+	Memory float64 // effective number of slots remembered, at least Weight
+}
+
+// CountBaseline is the predictive distribution of the number N of events in an active
+// slot, which is a slot with at least one event.
+//
+// Of M = N-1 it keeps, with the weight of each slot falling by 1-1/Memory for each later
+// one, the total weight b, the mean μ and the variance s². Events are a Poisson stream whose rate has the Gamma
+// posterior of shape a = μ·b and rate b (Gelman et al., Bayesian Data Analysis, 2.6; exponential
+// forgetting: West and Harrison, Bayesian Forecasting, 2.3), so that the prediction is negative binomial,
+// with mean μ and variance μ(1+1/b). Agents burst, so μ is replaced by the variance seen where that is larger:
+//
+//	M ~ NB(mean μ, size r),  r = μ² / (v·(1+1/b) − μ),  v = max(μ, s²·(1+√(2/b)))
+//
+// For a Poisson stream r is the posterior shape a. For an over-dispersed stream it is the moment estimate
+// μ²/(s²−μ), made smaller for what is not known yet of the mean (1/b) and the variance (its
+// standard error √(2/b)). r is thus never more than the smaller of the two. μ·b is held at ½ or more
+// (Jeffreys), so that an entity that always makes one call may still make two. The prior
+// brings the variance of a geometric distribution: a cold start is wide.
+//
+// Units: events for each active slot. Valid range: counts 1 … 10^15.
+//
+// Cost: Learn O(1), about 20 ns. LogTail O(1) below the mean and for a repeated n, otherwise a
+// continued fraction of about 10 + √n/2 steps. Bytes: 112, no allocation.
+type CountBaseline struct {
+	decay  float64 // 1 - 1/Memory
+	prior  CountPrior
+	weight float64 // b
+	mean   float64 // of M
+	spread float64 // weighted sum of squared deviations of M
+	slots  float64
+
+	law nbinom // derived from the above by refresh
+
+	lastN, lastTail float64 // the latest LogTail that was computed
+}
+
+// NewCountBaseline returns the baseline that knows only the prior. A Mean below 1 counts as 1,
+// a Weight that is not positive as 1, and a Memory below Weight+1 as that. Beyond 10^15, and below
+// 0.01 or beyond 10^9 for Weight and Memory, the nearest bound is taken.
+func NewCountBaseline(p CountPrior) CountBaseline {
+	if !(p.Mean >= 1) {
+		p.Mean = 1
+	}
+	if !(p.Weight > 0) {
+		p.Weight = 1
+	}
+	p.Mean = min(p.Mean, maxCount)
+	p.Weight = min(max(p.Weight, 0.01), maxMemory)
+	if !(p.Memory >= p.Weight+1) {
+		p.Memory = p.Weight + 1
+	}
+	p.Memory = min(p.Memory, maxMemory+1)
+	m := p.Mean - 1
+	b := CountBaseline{decay: 1 - 1/p.Memory, prior: p, weight: p.Weight, mean: m, spread: p.Weight * (m + m*m)}
+	b.refresh()
+	return b
+}
+
+// Learn takes in a closed active slot with n events. An n below 1 or beyond 10^15 is ignored.
+func (b *CountBaseline) Learn(n float64) {
+	if !(n >= 1 && n <= maxCount) {
+		return
+	}
+	m := n - 1
+	b.weight = b.weight*b.decay + 1
+	b.spread *= b.decay
+	// Welford's update for weighted values (West 1979): no cancellation.
+	d := m - b.mean
+	b.mean += d / b.weight
+	b.spread += d * (m - b.mean)
+	b.slots++
+	b.refresh()
+}
+
+// refresh derives the predictive law from what was learned.
+func (b *CountBaseline) refresh() {
+	mean := max(b.mean, 0.5/b.weight)
+	variance := max(mean, b.spread/b.weight*(1+math.Sqrt(2/b.weight)))
+	size := mean * mean / (variance - mean + variance/b.weight)
+	b.law = newNBinom(mean, size)
+	b.lastN, b.lastTail = 1, 0
+}
+
+// Mean returns the expected number of events in an active slot.
+func (b *CountBaseline) Mean() float64 { return 1 + b.law.mean }
+
+// Slots returns how many slots were learned.
+func (b *CountBaseline) Slots() float64 { return b.slots }
+
+// LogTail returns log P(N ≥ n). For an n up to the mean it returns 0, which is the
+// probability rounded up: such an n is no evidence, and most calls end here.
+func (b *CountBaseline) LogTail(n float64) float64 {
+	switch {
+	case !(n > 1+b.law.mean): // also NaN
+		return 0
+	case n == b.lastN:
+		return b.lastTail
+	}
+	n = min(n, maxCount)
+	b.lastN, b.lastTail = n, b.law.logTail(math.Ceil(n)-1)
+	return b.lastTail
+}
+
+// Quantile returns the smallest n with P(N ≤ n) ≥ p: 1 for p ≤ 0, +Inf for p ≥ 1. It is a
+// search of about 2·log2(n) steps, for explanations and not for each call.
+func (b *CountBaseline) Quantile(p float64) float64 {
+	switch {
+	case !(p > 0):
+		return 1
+	case p >= 1:
+		return math.Inf(1)
+	}
+	enough := func(m float64) bool { return b.law.tail(m+1) <= 1-p }
+	low, high := -1.0, 0.0 // enough(high), not enough(low)
+	for step := math.Ceil(b.law.mean) + 1; !enough(high) && high < maxCount; step *= 2 {
+		low, high = high, high+step
+	}
+	for high-low > 1 {
+		if mid := math.Floor((low + high) / 2); enough(mid) {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	return high + 1
+}
+
+// maxCount is the largest count that is told from its neighbours.
+const maxCount = 1e15
+
+// maxMemory is the largest number of slots that can be remembered.
+const maxMemory = 1e9
+
+// nbinom is a negative binomial law with its mean, its size r and what its tail needs.
+type nbinom struct {
+	mean, size   float64
+	logX, log1mX float64 // x = mean/(mean+size), the chance of one more
+	lgammaSize   float64
+}
+
+func newNBinom(mean, size float64) nbinom {
+	lg, _ := math.Lgamma(size)
+	return nbinom{
+		mean: mean, size: size,
+		logX: -math.Log1p(size / mean), log1mX: -math.Log1p(mean / size),
+		lgammaSize: lg,
+	}
+}
+
+// logTail returns log P(M ≥ k) for whole k ≥ mean: the logarithm of the regularised
+// incomplete beta function I_x(k, r), by its continued fraction (NIST DLMF 8.17.22),
+// which converges fast because x < (k+1)/(k+r+2) beyond the mean.
+func (l *nbinom) logTail(k float64) float64 {
+	if k <= 0 {
+		return 0
+	}
+	lgK, _ := math.Lgamma(k + 1)
+	lgSum, _ := math.Lgamma(k + l.size)
+	front := k*l.logX + l.size*l.log1mX + lgSum - lgK - l.lgammaSize
+	x := l.mean / (l.mean + l.size)
+	return min(0, front+math.Log(betaFraction(x, k, l.size)))
+}
+
+// tail returns P(M ≥ k) for whole k.
+func (l *nbinom) tail(k float64) float64 {
+	switch {
+	case k <= 0:
+		return 1
+	case k > l.mean:
+		return math.Exp(l.logTail(k))
+	}
+	return mathext.RegIncBeta(k, l.size, l.mean/(l.mean+l.size))
+}
+
+// betaFraction returns the continued fraction of I_x(a, b), by Lentz's method (Press
+// et al., Numerical Recipes, 6.4), to 1e-12 or 500 steps.
+func betaFraction(x, a, b float64) float64 {
+	const tiny = 1e-300
+	away := func(v float64) float64 {
+		if math.Abs(v) < tiny {
+			return tiny
+		}
+		return v
+	}
+	c := 1.0
+	d := 1 / away(1-(a+b)*x/(a+1))
+	f := d
+	for i := 1.0; i < 500; i++ {
+		even := i * (b - i) * x / ((a + 2*i - 1) * (a + 2*i))
+		d = 1 / away(1+even*d)
+		c = away(1 + even/c)
+		f *= d * c
+		odd := -(a + i) * (a + b + i) * x / ((a + 2*i) * (a + 2*i + 1))
+		d = 1 / away(1+odd*d)
+		c = away(1 + odd/c)
+		step := d * c
+		f *= step
+		if math.Abs(step-1) < 1e-12 {
+			break
+		}
+	}
+	return f
+}
