@@ -2,7 +2,10 @@
 // decoders that make calls out of what agents and clouds write.
 package telemetry
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // Outcome is how a call ended.
 type Outcome uint8
@@ -31,8 +34,8 @@ type Pair struct{ Key, Value []byte }
 // Call is one action by an agent on a resource.
 //
 // Its byte slices point into buffers of the Decoder that filled it, or into the bytes the
-// decoder was given: they are valid until the next Start of that decoder. Whoever keeps
-// one longer copies it.
+// decoder was given: they are valid until the next Start or Next of that decoder. Whoever
+// keeps one longer copies it, with Clone or by interning.
 type Call struct {
 	ID       []byte
 	Time     int64 // the call's own time, Unix nanoseconds
@@ -68,4 +71,32 @@ func (c *Call) Root() []byte {
 		return c.Agent
 	}
 	return c.Chain[0]
+}
+
+// Clone returns a copy of the call that shares no memory with it.
+func (c *Call) Clone() *Call {
+	n := *c
+	for _, f := range []*[]byte{&n.ID, &n.Tenant, &n.Agent, &n.Identity, &n.Session,
+		&n.Action, &n.Resource, &n.Traceparent, &n.Sig} {
+		*f = bytes.Clone(*f)
+	}
+	n.Chain = make([][]byte, len(c.Chain))
+	for i, m := range c.Chain {
+		n.Chain[i] = bytes.Clone(m)
+	}
+	n.Context = make([]Pair, len(c.Context))
+	for i, p := range c.Context {
+		n.Context[i] = Pair{bytes.Clone(p.Key), bytes.Clone(p.Value)}
+	}
+	return &n
+}
+
+// Value returns the context entry with the given key, and whether there is one.
+func (c *Call) Value(key string) ([]byte, bool) {
+	for i := range c.Context {
+		if string(c.Context[i].Key) == key {
+			return c.Context[i].Value, true
+		}
+	}
+	return nil, false
 }
