@@ -178,6 +178,7 @@ type Plan struct {
 
 	enforcers []Enforcer // by index of Detectors; zero where the mode is not enforce
 	atoms     []atom
+	byField   [][]uint32 // indexes of atoms, by field
 }
 
 // Enforcer returns detector i as an enforcer, and whether it is one.

@@ -1,0 +1,296 @@
+package detector
+
+import (
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
+	"github.com/expr-lang/expr/conf"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"go.yaml.in/yaml/v3"
+)
+
+// The bounds of a condition.
+const (
+	maxConditionSize  = 4096
+	maxConditionNodes = 500
+	maxConditionDepth = 64 // of the syntax tree
+	maxFeatures       = 64 // of one detector
+)
+
+// condition compiles one expression of a detector. The grammar is that of expr-lang; the types
+// and the code are ours, since expr's own machine allocates for each value.
+type condition struct {
+	*reader
+	node    *yaml.Node
+	groupBy Entity
+	// quantities are the numbers with units, by their place in the text. In what the parser
+	// sees underscores of the same width stand for them, so that columns stay right.
+	quantities map[int]string
+	features   *[]Feature
+	program    Program
+	depth      int // of the stack at this point of the program
+	failed     bool
+}
+
+// kind is the type of an expression.
+type kind string
+
+const (
+	isNumber kind = "a number"
+	isTruth  kind = "true or false"
+	isBroken kind = ""
+)
+
+func (c *condition) fail(n ast.Node, hint, format string, args ...any) {
+	c.failed = true
+	c.failIn(c.node, n.Location().From, hint, format, args...)
+}
+
+// when compiles a condition into a program over the features, to which it adds.
+func (r *reader) when(n *yaml.Node, groupBy Entity, features *[]Feature) (*Program, bool) {
+	c, root := r.parse(n, "when", groupBy, features)
+	if root == nil {
+		return nil, false
+	}
+	got := c.compile(root, 0)
+	if got == isNumber {
+		c.fail(root, "compare it, as in … > 100", "when must be true or false, this is a number")
+	}
+	if !c.failed && len(c.program.Features()) == 0 {
+		c.fail(root, "", "when names no feature, so it would fire always or never")
+	}
+	return &c.program, !c.failed
+}
+
+// featureText reads the feature of a baseline.
+func (r *reader) featureText(n *yaml.Node, groupBy Entity, features *[]Feature) (int, bool) {
+	c, root := r.parse(n, "feature", groupBy, features)
+	if root == nil {
+		return 0, false
+	}
+	call, ok := root.(*ast.CallNode)
+	if !ok {
+		c.fail(root, "write count(calls, 10s) or new(resource)", "a baseline needs one feature")
+		return 0, false
+	}
+	f, ok := c.feature(call)
+	if !ok {
+		return 0, false
+	}
+	return c.index(call, f)
+}
+
+// parse reads an expression; it returns nil where it cannot be read.
+func (r *reader) parse(n *yaml.Node, what string, groupBy Entity, features *[]Feature) (*condition, ast.Node) {
+	c := &condition{reader: r, node: n, groupBy: groupBy, features: features}
+	text, ok := r.text(n, what)
+	if !ok {
+		return c, nil
+	}
+	if len(text) > maxConditionSize {
+		r.fail(n, "", "%s is longer than %d bytes", what, maxConditionSize)
+		return c, nil
+	}
+	text, ok = c.blankQuantities(text)
+	if !ok {
+		return c, nil
+	}
+	root, err := parser.ParseWithConfig(text, grammar())
+	if err != nil {
+		c.failGrammar(err)
+		return c, nil
+	}
+	return c, root.Node
+}
+
+// grammar is expr's, except that count, sum and the other names are functions like any other.
+func grammar() *conf.Config {
+	names := conf.FunctionsTable{}
+	for _, f := range builtin.Builtins {
+		names[f.Name] = f
+	}
+	return &conf.Config{MaxNodes: maxConditionNodes, Functions: names, DisableIfOperator: true}
+}
+
+func (c *condition) failGrammar(err error) {
+	var e *file.Error
+	if !errors.As(err, &e) {
+		c.reader.fail(c.node, "", "cannot be read: %v", err)
+		return
+	}
+	c.failIn(c.node, e.From, "", "%s", strings.TrimPrefix(e.Message, "compilation failed: "))
+}
+
+var quantity = regexp.MustCompile(`[0-9][0-9_]*(?:\.[0-9]+)?[A-Za-z][A-Za-z0-9]*`)
+
+// blankQuantities takes the numbers with units out of the text.
+func (c *condition) blankQuantities(text string) (string, bool) {
+	c.quantities = map[int]string{}
+	ok := true
+	blank := []byte(text)
+	for _, at := range quantity.FindAllStringIndex(text, -1) {
+		word := text[at[0]:at[1]]
+		before, _ := utf8.DecodeLastRuneInString(text[:at[0]])
+		if isName(before) || isPlainNumber(word) {
+			continue
+		}
+		offset := utf8.RuneCountInString(text[:at[0]])
+		if _, err := parseDuration(word); err != nil {
+			if _, err := parseSize(word); err != nil {
+				_, unit, _ := splitQuantity(word)
+				c.failIn(c.node, offset, didYouMean(unit, unitWords), "%q has no known unit", shorten(word))
+				ok = false
+			}
+		}
+		c.quantities[offset] = word
+		copy(blank[at[0]:at[1]], strings.Repeat("_", len(word)))
+	}
+	return string(blank), ok
+}
+
+func isName(r rune) bool {
+	return r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+}
+
+// isPlainNumber says whether a word is a number without unit that has letters: 1e6, 0xff.
+func isPlainNumber(word string) bool {
+	if _, err := strconv.ParseFloat(word, 64); err == nil {
+		return true
+	}
+	_, err := strconv.ParseInt(word, 0, 64)
+	return err == nil
+}
+
+// compile emits the code of a node and returns its type.
+func (c *condition) compile(n ast.Node, depth int) kind {
+	if depth > maxConditionDepth {
+		c.fail(n, "", "the condition nests deeper than %d", maxConditionDepth)
+		return isBroken
+	}
+	switch n := n.(type) {
+	case *ast.IntegerNode:
+		c.push(n, instruction{op: opNumber, value: float64(n.Value)})
+		return isNumber
+	case *ast.FloatNode:
+		c.push(n, instruction{op: opNumber, value: n.Value})
+		return isNumber
+	case *ast.IdentifierNode:
+		return c.name(n)
+	case *ast.CallNode:
+		f, ok := c.feature(n)
+		if !ok {
+			return isBroken
+		}
+		if i, ok := c.index(n, f); ok {
+			c.push(n, instruction{op: opLoad, index: uint16(i)})
+		}
+		return isNumber
+	case *ast.UnaryNode:
+		return c.unary(n, depth)
+	case *ast.BinaryNode:
+		return c.binary(n, depth)
+	}
+	c.fail(n, "known: numbers, features, + - * /, comparisons, and, or, not", "this is not part of a condition")
+	return isBroken
+}
+
+// name compiles what stands for a number: a quantity with its unit.
+func (c *condition) name(n *ast.IdentifierNode) kind {
+	text, ok := c.quantities[n.Location().From]
+	if !ok {
+		hint := didYouMean(n.Value, featureWords)
+		if nearest(n.Value, featureWords) == "" {
+			hint = "features are written as calls: rate(calls, 1s)"
+		}
+		c.fail(n, hint, "unknown name %q", shorten(n.Value))
+		return isBroken
+	}
+	size, err := parseSize(text)
+	if err != nil {
+		c.fail(n, "", "%s is a duration; here a number is wanted", text)
+		return isBroken
+	}
+	c.push(n, instruction{op: opNumber, value: size})
+	return isNumber
+}
+
+func (c *condition) unary(n *ast.UnaryNode, depth int) kind {
+	got := c.compile(n.Node, depth+1)
+	want, op := isNumber, opNegate
+	switch n.Operator {
+	case "not", "!":
+		want, op = isTruth, opNot
+	case "+":
+		c.want(n.Node, n.Operator, isNumber, got)
+		return isNumber
+	}
+	c.want(n.Node, n.Operator, want, got)
+	c.emit(instruction{op: op})
+	return want
+}
+
+// operators are the binary operators: code, type of both operands, type of the result.
+var operators = map[string]struct {
+	op           opcode
+	wants, gives kind
+}{
+	"+": {opAdd, isNumber, isNumber}, "-": {opSub, isNumber, isNumber},
+	"*": {opMul, isNumber, isNumber}, "/": {opDiv, isNumber, isNumber},
+	"<": {opLess, isNumber, isTruth}, "<=": {opLessEqual, isNumber, isTruth},
+	">": {opGreater, isNumber, isTruth}, ">=": {opGreaterEqual, isNumber, isTruth},
+	"==": {opEqual, isNumber, isTruth}, "!=": {opNotEqual, isNumber, isTruth},
+	"and": {opAnd, isTruth, isTruth}, "&&": {opAnd, isTruth, isTruth},
+	"or": {opOr, isTruth, isTruth}, "||": {opOr, isTruth, isTruth},
+}
+
+func (c *condition) binary(n *ast.BinaryNode, depth int) kind {
+	o, ok := operators[n.Operator]
+	if !ok {
+		c.fail(n, "known: + - * / < <= > >= == != and or not", "operator %q is not part of a condition", n.Operator)
+		return isBroken
+	}
+	left := c.compile(n.Left, depth+1)
+	c.want(n.Left, n.Operator, o.wants, left)
+	right := c.compile(n.Right, depth+1)
+	c.want(n.Right, n.Operator, o.wants, right)
+	c.emit(instruction{op: o.op})
+	c.depth--
+	return o.gives
+}
+
+func (c *condition) want(n ast.Node, operator string, want, got kind) {
+	if got != want && got != isBroken {
+		c.fail(n, "", "%q wants %s here, this is %s", operator, want, got)
+	}
+}
+
+func (c *condition) push(n ast.Node, in instruction) {
+	c.emit(in)
+	c.depth++
+	if c.depth == maxProgramDepth+1 {
+		c.fail(n, "name fewer values in parentheses", "the condition needs more than %d values at once", maxProgramDepth)
+	}
+}
+
+func (c *condition) emit(in instruction) { c.program.code = append(c.program.code, in) }
+
+// index returns the place of a feature among the detector's, adding it if it is not there.
+func (c *condition) index(n ast.Node, f Feature) (int, bool) {
+	for i, g := range *c.features {
+		if g == f {
+			return i, true
+		}
+	}
+	if len(*c.features) == maxFeatures {
+		c.fail(n, "", "the detector names more than %d features", maxFeatures)
+		return 0, false
+	}
+	*c.features = append(*c.features, f)
+	return len(*c.features) - 1, true
+}

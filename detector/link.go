@@ -1,0 +1,115 @@
+package detector
+
+import "slices"
+
+// linker joins drafts into one plan: equal atoms become one, and each gets its bit.
+type linker struct {
+	plan     *Plan
+	contexts map[string]Field
+	atoms    map[string]step
+}
+
+// link makes a plan of drafts without errors.
+func link(drafts []*draft) *Plan {
+	l := linker{plan: &Plan{}, contexts: map[string]Field{}, atoms: map[string]step{}}
+	for _, d := range drafts {
+		compiled := d.Compiled
+		compiled.Match = l.formula(d.match)
+		compiled.Exceptions = slices.Clone(d.Exceptions)
+		for i, t := range d.excuses {
+			compiled.Exceptions[i].Match = l.formula(t)
+		}
+		var enforcer Enforcer
+		if compiled.Mode == Enforce {
+			enforcer = Enforcer{Compiled: &compiled, response: *d.response}
+		}
+		l.plan.Detectors = append(l.plan.Detectors, &compiled)
+		l.plan.enforcers = append(l.plan.enforcers, enforcer)
+	}
+	l.plan.Words = (len(l.plan.atoms) + 63) / 64
+	l.plan.index()
+	return l.plan
+}
+
+// formula numbers the atoms of a condition; nil, which matches every call, stays nil.
+func (l *linker) formula(t *tree) Formula {
+	if t == nil {
+		return nil
+	}
+	return l.emit(nil, t)
+}
+
+func (l *linker) emit(f Formula, t *tree) Formula {
+	if t.op == stepAtom {
+		return append(f, stepAtom|l.atom(t.atom))
+	}
+	for i, kid := range t.kids {
+		f = l.emit(f, kid)
+		if i > 0 || t.op == stepNot {
+			f = append(f, t.op)
+		}
+	}
+	return f
+}
+
+func (l *linker) atom(a atom) step {
+	if i, ok := l.atoms[a.name]; ok {
+		return i
+	}
+	if a.field == FieldContext {
+		f, ok := l.contexts[a.key]
+		if !ok {
+			f = FieldContext + Field(len(l.plan.ContextKeys))
+			l.contexts[a.key] = f
+			l.plan.ContextKeys = append(l.plan.ContextKeys, a.key)
+		}
+		a.field = f
+	}
+	i := step(len(l.plan.atoms))
+	l.atoms[a.name] = i
+	l.plan.atoms = append(l.plan.atoms, a)
+	return i
+}
+
+// index groups the atoms by field.
+func (p *Plan) index() {
+	p.byField = make([][]uint32, int(FieldContext)+len(p.ContextKeys))
+	for i, a := range p.atoms {
+		p.byField[a.field] = append(p.byField[a.field], uint32(i))
+	}
+}
+
+// Fields returns the fields that some condition tests, in order. Only these need Classify.
+func (p *Plan) Fields() []Field {
+	var fields []Field
+	for f, atoms := range p.byField {
+		if len(atoms) > 0 {
+			fields = append(fields, Field(f))
+		}
+	}
+	return fields
+}
+
+// FieldName returns a field as it is written in a match: context.KEY for a context entry.
+func (p *Plan) FieldName(f Field) string {
+	if i := int(f) - int(FieldContext); i >= 0 && i < len(p.ContextKeys) {
+		return contextPrefix + p.ContextKeys[i]
+	}
+	return f.String()
+}
+
+// Classify sets the bits of all conditions on field f that hold for value. It is called once for
+// each distinct value, and may be slow; bits holds Words words, and bits that are set stay set.
+//
+// A context entry that a call does not have is not classified at all, so no condition on it
+// holds; "exists: false" and "not" are negations of that and do.
+func (p *Plan) Classify(f Field, value string, bits []uint64) {
+	if int(f) >= len(p.byField) {
+		return
+	}
+	for _, i := range p.byField[f] {
+		if p.atoms[i].holds(value) {
+			bits[i>>6] |= 1 << (i & 63)
+		}
+	}
+}

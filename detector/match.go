@@ -1,0 +1,252 @@
+package detector
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// tree is a match condition before its atoms have numbers.
+type tree struct {
+	op   step // stepAtom, stepAnd, stepOr, stepNot
+	atom atom
+	kids []*tree
+}
+
+// The keys of a match that are not fields.
+var matchWords = []string{"all", "any", "not"}
+
+// modifierWords are the modifiers of a field.
+var modifierWords = []string{
+	"contains", "startswith", "endswith", "re", "cidr", "in", "exists", "lt", "lte", "gt", "gte", "cased", "all", "not",
+}
+
+// matcher reads match conditions. An exact one compares with case throughout.
+type matcher struct {
+	*reader
+	exact bool
+}
+
+// match reads a condition: a mapping (all of its entries hold) or a list of conditions (one
+// of them does).
+func (m matcher) match(n *yaml.Node, what string) *tree {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		return m.list(n, what, stepOr)
+	case yaml.MappingNode:
+		return m.mapping(n, what)
+	}
+	m.fail(n, "write field: value", "%s must be a mapping or a list of mappings, not %s", what, kindWord(n))
+	return nil
+}
+
+func (m matcher) list(n *yaml.Node, what string, op step) *tree {
+	if n.Kind != yaml.SequenceNode {
+		m.fail(n, "", "%s must be a list of conditions, not %s", what, kindWord(n))
+		return nil
+	}
+	if len(n.Content) == 0 {
+		m.fail(n, "leave it out to match every call", "%s is an empty list", what)
+		return nil
+	}
+	t := &tree{op: op}
+	for _, item := range n.Content {
+		t.kids = append(t.kids, m.match(item, what))
+	}
+	return t
+}
+
+func (m matcher) mapping(n *yaml.Node, what string) *tree {
+	if len(n.Content) == 0 {
+		m.fail(n, "leave it out to match every call", "%s is empty", what)
+		return nil
+	}
+	t := &tree{op: stepAnd}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if seen[key.Value] {
+			m.fail(key, "use any: or all: for both", "key %q comes twice", key.Value)
+			continue
+		}
+		seen[key.Value] = true
+		t.kids = append(t.kids, m.entry(key, value))
+	}
+	return t
+}
+
+func (m matcher) entry(key, value *yaml.Node) *tree {
+	switch key.Value {
+	case "all":
+		return m.list(value, "all", stepAnd)
+	case "any":
+		return m.list(value, "any", stepOr)
+	case "not":
+		return negate(m.match(value, "not"))
+	}
+	return m.test(key, value)
+}
+
+func negate(t *tree) *tree { return &tree{op: stepNot, kids: []*tree{t}} }
+
+// test reads field|modifier: value.
+func (m matcher) test(key, value *yaml.Node) *tree {
+	name, rest, _ := strings.Cut(key.Value, "|")
+	field, contextKey, ok := m.field(key, name)
+	mods, modsOK := m.modifiers(key, len([]rune(name))+1, rest)
+	if !ok || !modsOK {
+		return nil
+	}
+	t := &tree{op: stepAtom, atom: atom{field: field, key: contextKey}}
+	if mods.comparison == "exists" {
+		want, ok := m.boolean(value, key.Value)
+		if !ok {
+			return nil
+		}
+		t.atom.name, t.atom.holds = name+"|exists", exists
+		mods.not = mods.not != !want
+	} else if !m.compile(&t.atom, key, value, name, mods) {
+		return nil
+	}
+	if mods.not {
+		return negate(t)
+	}
+	return t
+}
+
+func (m matcher) field(key *yaml.Node, name string) (Field, string, bool) {
+	if contextKey, ok := strings.CutPrefix(name, contextPrefix); ok {
+		if contextKey == "" {
+			m.fail(key, "write context.KEY", "the context entry has no name")
+			return 0, "", false
+		}
+		return FieldContext, contextKey, true
+	}
+	i, ok := oneOf(fieldWords, name)
+	if !ok {
+		known := append(slices.Clone(fieldWords), "context.KEY")
+		known = append(known, matchWords...)
+		m.fail(key, didYouMean(name, known), "a call has no field %q", shorten(name))
+	}
+	return Field(i), "", ok
+}
+
+// modifiers are what stands behind the | of a field.
+type modifiers struct {
+	comparison      string
+	cased, all, not bool
+}
+
+func (m matcher) modifiers(key *yaml.Node, offset int, text string) (modifiers, bool) {
+	mods := modifiers{cased: m.exact}
+	if text == "" {
+		if strings.HasSuffix(key.Value, "|") {
+			m.fail(key, "", "a modifier is missing after |")
+			return mods, false
+		}
+		return mods, true
+	}
+	for word := range strings.SplitSeq(text, "|") {
+		switch _, known := oneOf(modifierWords, word); {
+		case !known:
+			m.failIn(key, offset, didYouMean(word, modifierWords), "unknown modifier %q", shorten(word))
+			return mods, false
+		case word == "cased":
+			mods.cased = true
+		case word == "all":
+			mods.all = true
+		case word == "not":
+			mods.not = true
+		case mods.comparison != "":
+			m.failIn(key, offset, "use one of them", "modifiers %s and %s exclude each other", mods.comparison, word)
+			return mods, false
+		default:
+			mods.comparison = word
+		}
+		offset += len([]rune(word)) + 1
+	}
+	if mods.cased && !m.exact && !foldable(mods.comparison) {
+		m.fail(key, "leave cased out", "%s does not ignore case anyway", mods.comparison)
+		return mods, false
+	}
+	return mods, true
+}
+
+// compile makes the atom's predicate of one value or a list of them.
+func (m matcher) compile(a *atom, key, value *yaml.Node, name string, mods modifiers) bool {
+	if value.Kind != yaml.SequenceNode && (mods.all || mods.comparison == "in") {
+		m.fail(value, "write [a, b]", "%s needs a list", key.Value)
+		return false
+	}
+	cased := mods.cased || !foldable(mods.comparison)
+	var tests []predicate
+	var texts []string
+	for _, item := range m.items(value, key.Value) {
+		text, ok := m.value(item, key.Value, *a, mods)
+		if !ok {
+			continue
+		}
+		holds, err := comparisons[mods.comparison](text, cased)
+		if err != nil {
+			m.fail(item, "", "%s: %v", key.Value, err)
+			continue
+		}
+		tests = append(tests, holds)
+		texts = append(texts, fold(text, cased))
+	}
+	if len(tests) == 0 {
+		return false
+	}
+	slices.Sort(texts)
+	a.name = fmt.Sprintf("%s|%s|%t|%t|%q", name, mods.comparison, cased, mods.all, texts)
+	a.holds = combine(tests, mods.all, cased)
+	return true
+}
+
+// value reads one value of a match. An empty one is refused: it would match nothing or, worse,
+// everything.
+func (m matcher) value(n *yaml.Node, what string, a atom, mods modifiers) (string, bool) {
+	text, ok := m.text(n, what)
+	if !ok {
+		return "", false
+	}
+	if a.field == FieldOutcome && (mods.comparison == "" || mods.comparison == "in") {
+		if _, ok := oneOf(outcomeWords, strings.ToLower(text)); !ok {
+			m.fail(n, didYouMean(text, outcomeWords), "an outcome is never %q", shorten(text))
+			return "", false
+		}
+	}
+	if m.exact && matchesAll(text, mods.comparison) {
+		m.fail(n, "name what the calls have in common", "%s: %q holds for every value", what, shorten(text))
+		return "", false
+	}
+	return text, true
+}
+
+// matchesAll says whether a value is so wide that it excludes nothing.
+func matchesAll(text, comparison string) bool {
+	switch comparison {
+	case "", "contains", "startswith", "endswith":
+		return strings.Trim(text, "*") == ""
+	case "re":
+		holds, err := regular(text, true)
+		return err == nil && holds("")
+	case "cidr":
+		return strings.HasSuffix(text, "/0")
+	}
+	return false
+}
+
+func combine(tests []predicate, all, cased bool) predicate {
+	return func(v string) bool {
+		v = fold(v, cased)
+		for _, holds := range tests {
+			if holds(v) != all {
+				return !all
+			}
+		}
+		return all
+	}
+}

@@ -1,0 +1,64 @@
+package detector
+
+import "slices"
+
+// The words of the language, each list indexed by the constants of its type.
+var (
+	fieldWords    = []string{"tenant", "agent", "identity", "session", "chain_root", "action", "resource", "outcome"}
+	entityWords   = []string{"agent", "identity", "session", "chain_root", "tenant", "resource"}
+	measureWords  = []string{"calls", "errors", "denied", "bytes_in", "bytes_out"}
+	scopeWords    = []string{"agent", "identity", "session", "chain", "tenant"}
+	actionWords   = []string{"", "throttle", "restrict", "revoke"} // actions begin at 1
+	modeWords     = []string{"observe", "alert", "enforce"}
+	severityWords = []string{"low", "medium", "high", "critical"}
+	outcomeWords  = []string{"ok", "denied", "error"}
+)
+
+// contextPrefix begins the name of a context entry in a match.
+const contextPrefix = "context."
+
+// entityFields are the fields that hold each entity.
+var entityFields = []Field{FieldAgent, FieldIdentity, FieldSession, FieldChainRoot, FieldTenant, FieldResource}
+
+// String returns the field as it is written in detectors; all context entries are "context",
+// Plan.FieldName knows which.
+func (f Field) String() string {
+	if f >= FieldContext {
+		return "context"
+	}
+	return fieldWords[f]
+}
+
+// String returns the entity as it is written after group_by.
+func (e Entity) String() string { return word(entityWords, int(e)) }
+
+// Field returns the field of a call that holds the entity.
+func (e Entity) Field() Field { return entityFields[e] }
+
+// String returns the measure as it is written in features.
+func (m Measure) String() string { return word(measureWords, int(m)) }
+
+// String returns the scope as it is written in responses.
+func (s Scope) String() string { return word(scopeWords, int(s)) }
+
+// String returns the action as it is written in responses; the zero Action, which does nothing, is empty.
+func (a Action) String() string { return word(actionWords, int(a)) }
+
+// String returns the mode as it is written in detectors.
+func (m Mode) String() string { return word(modeWords, int(m)) }
+
+func word(words []string, i int) string {
+	if i >= len(words) {
+		return "unknown"
+	}
+	return words[i]
+}
+
+// oneOf returns the index of a word among the known ones; the empty word is none.
+func oneOf(words []string, w string) (int, bool) {
+	if w == "" {
+		return 0, false
+	}
+	i := slices.Index(words, w)
+	return i, i >= 0
+}
