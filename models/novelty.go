@@ -70,6 +70,20 @@ func (v *Novelty) new() float64 {
 // LogNew returns the log probability that the next draw's kind is not known.
 func (v *Novelty) LogNew() float64 { return math.Log(v.new()) }
 
+// LogNewAfter is LogNew as it would be after draws further draws of kinds further new
+// kinds, singles of them drawn once. It serves whoever holds draws back before it learns
+// them, and must predict as if it had. O(1).
+func (v *Novelty) LogNewAfter(kinds int, draws, singles float64) float64 {
+	n := v.draws + draws
+	if n == 0 {
+		return 0
+	}
+	forgotten := v.draws - v.kept
+	py := (v.concentration + v.discount*float64(int(v.table.used)+kinds) + forgotten) / (v.concentration + n)
+	gt := (float64(v.singles) + singles + 1 + forgotten) / (n + 1)
+	return math.Log(min(1, max(py, gt)))
+}
+
 // LogProb returns the log probability that the next draw has hash h. For a known kind
 // drawn c times it is its share (c-d)/(n-F-d·K) of what LogNew leaves; for any other it
 // is LogNew. It is -Inf for a known kind only where LogNew is 0.
