@@ -12,7 +12,7 @@ import (
 )
 
 // errMissing says what this machine lacks to run Apache Kafka.
-var errMissing = errors.New("Apache Kafka cannot run here")
+var errMissing = errors.New("cannot run Apache Kafka here")
 
 // findJars returns the folder with the broker's jars, which it downloads with mvn at the first need into
 // .cache/kafka/<version>/libs of the module.
