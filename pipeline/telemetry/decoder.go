@@ -79,7 +79,7 @@ func (d *Decoder) Next(c *Call) error {
 	}
 	d.state = atEnd
 	if d.format == Protobuf {
-		if reason, detail := decodeProto(d.raw, c, &d.scan); reason != "" {
+		if reason, detail := decodeProto(d.raw, c, &d.scan.limits); reason != "" {
 			return &BadCall{Reason: reason, Detail: detail, Index: d.index}
 		}
 	} else if !d.scan.native(c) || !d.scan.end() && !d.scan.fail(ReasonTrailingData) {

@@ -83,18 +83,24 @@ func (s *scanner) nativeField(c *Call, key []byte, seen *int) bool {
 	return s.skip(1)
 }
 
-// complete checks what a call cannot be without. An id that was not sent is the decoder's
-// to derive.
+// complete fails where the call lacks what a call cannot be without.
 func (s *scanner) complete(c *Call, seen int) bool {
+	reason := incomplete(c, seen)
+	return reason == "" || s.fail(reason)
+}
+
+// incomplete returns the reason why a call is none, or nothing. An id that was not sent is
+// the decoder's to derive.
+func incomplete(c *Call, seen int) (reason string) {
 	switch {
 	case seen&haveTime == 0:
-		return s.fail(ReasonMissingTime)
+		return ReasonMissingTime
 	case len(c.Tenant) == 0:
-		return s.fail(ReasonEmptyTenant)
+		return ReasonEmptyTenant
 	case len(c.Agent) == 0:
-		return s.fail(ReasonEmptyAgent)
+		return ReasonEmptyAgent
 	}
-	return true
+	return ""
 }
 
 func (s *scanner) once(seen *int, bit int) bool {
