@@ -32,7 +32,7 @@ type condition struct {
 	// quantities are the numbers with units, by their place in the text. In what the parser
 	// sees underscores of the same width stand for them, so that columns stay right.
 	quantities map[int]string
-	features   *[]Feature
+	features   *features
 	program    Program
 	depth      int // of the stack at this point of the program
 	failed     bool
@@ -53,7 +53,7 @@ func (c *condition) fail(n ast.Node, hint, format string, args ...any) {
 }
 
 // when compiles a condition into a program over the features, to which it adds.
-func (r *reader) when(n *yaml.Node, groupBy Entity, features *[]Feature) (*Program, bool) {
+func (r *reader) when(n *yaml.Node, groupBy Entity, features *features) (*Program, bool) {
 	c, root := r.parse(n, "when", groupBy, features)
 	if root == nil {
 		return nil, false
@@ -69,25 +69,21 @@ func (r *reader) when(n *yaml.Node, groupBy Entity, features *[]Feature) (*Progr
 }
 
 // featureText reads the feature of a baseline.
-func (r *reader) featureText(n *yaml.Node, groupBy Entity, features *[]Feature) (int, bool) {
+func (r *reader) featureText(n *yaml.Node, groupBy Entity, features *features) (int, bool) {
 	c, root := r.parse(n, "feature", groupBy, features)
 	if root == nil {
 		return 0, false
 	}
 	call, ok := root.(*ast.CallNode)
 	if !ok {
-		c.fail(root, "write count(calls, 10s) or new(resource)", "a baseline needs one feature")
+		c.fail(root, "write count(calls, 10s), new(resource) or surprise(agent)", "a baseline needs one feature")
 		return 0, false
 	}
-	f, ok := c.feature(call)
-	if !ok {
-		return 0, false
-	}
-	return c.index(call, f)
+	return c.feature(call)
 }
 
 // parse reads an expression; it returns nil where it cannot be read.
-func (r *reader) parse(n *yaml.Node, what string, groupBy Entity, features *[]Feature) (*condition, ast.Node) {
+func (r *reader) parse(n *yaml.Node, what string, groupBy Entity, features *features) (*condition, ast.Node) {
 	c := &condition{reader: r, node: n, groupBy: groupBy, features: features}
 	text, ok := r.text(n, what)
 	if !ok {
@@ -183,13 +179,11 @@ func (c *condition) compile(n ast.Node, depth int) kind {
 	case *ast.IdentifierNode:
 		return c.name(n)
 	case *ast.CallNode:
-		f, ok := c.feature(n)
+		i, ok := c.feature(n)
 		if !ok {
 			return isBroken
 		}
-		if i, ok := c.index(n, f); ok {
-			c.push(n, instruction{op: opLoad, index: uint16(i)})
-		}
+		c.push(n, instruction{op: opLoad, index: uint16(i)})
 		return isNumber
 	case *ast.UnaryNode:
 		return c.unary(n, depth)
@@ -279,18 +273,3 @@ func (c *condition) push(n ast.Node, in instruction) {
 }
 
 func (c *condition) emit(in instruction) { c.program.code = append(c.program.code, in) }
-
-// index returns the place of a feature among the detector's, adding it if it is not there.
-func (c *condition) index(n ast.Node, f Feature) (int, bool) {
-	for i, g := range *c.features {
-		if g == f {
-			return i, true
-		}
-	}
-	if len(*c.features) == maxFeatures {
-		c.fail(n, "", "the detector names more than %d features", maxFeatures)
-		return 0, false
-	}
-	*c.features = append(*c.features, f)
-	return len(*c.features) - 1, true
-}

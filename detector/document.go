@@ -46,6 +46,7 @@ type draft struct {
 	line     int
 	idNode   *yaml.Node
 	match    *tree
+	features features
 	excuses  []*tree // the matches of Exceptions, by index
 	response *Response
 	tests    []Test
@@ -72,7 +73,7 @@ func (r *reader) detector(n *yaml.Node) *draft {
 	}
 	r.evidence(o, d)
 	if v := o.values["when"]; v != nil {
-		d.When, _ = r.when(v, d.GroupBy, &d.Features)
+		d.When, _ = r.when(v, d.GroupBy, &d.features)
 		d.WhenText = strings.Join(strings.Fields(v.Value), " ")
 	}
 	if o.values["baseline"] == nil && o.values["when"] == nil {
@@ -163,14 +164,14 @@ func (r *reader) baseline(n *yaml.Node, d *draft) {
 	if v == nil {
 		return
 	}
-	i, ok := r.featureText(v, d.GroupBy, &d.Features)
+	i, ok := r.featureText(v, d.GroupBy, &d.features)
 	if !ok {
 		return
 	}
-	f := d.Features[i]
+	f := d.features.list[i]
 	counts := f.Kind == KindCount && f.Measure <= MeasureDenied
-	if !counts && f.Kind != KindNew {
-		r.fail(v, "use it in when:, or write count(calls, 10s) or new(resource)", "there is no baseline for %s", f.Name)
+	if !counts && f.Kind != KindNew && f.Kind != KindSurprise {
+		r.fail(v, "use it in when:, or write count(calls, 10s), new(resource) or surprise(agent)", "there is no baseline for %s", f.Name)
 		return
 	}
 	if slices.ContainsFunc(d.Evidence, func(other Evidence) bool { return other.Feature == i }) {
@@ -205,7 +206,7 @@ func (r *reader) slot(o object, d *draft) {
 	}
 	first := ""
 	for _, e := range d.Evidence {
-		f := d.Features[e.Feature]
+		f := d.features.list[e.Feature]
 		if f.Kind != KindCount {
 			continue
 		}

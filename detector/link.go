@@ -15,6 +15,7 @@ func link(drafts []*draft) *Plan {
 	for _, d := range drafts {
 		compiled := d.Compiled
 		compiled.Match = l.formula(d.match)
+		compiled.Features = l.features(d.features)
 		compiled.Exceptions = slices.Clone(d.Exceptions)
 		for i, t := range d.excuses {
 			compiled.Exceptions[i].Match = l.formula(t)
@@ -29,6 +30,28 @@ func link(drafts []*draft) *Plan {
 	l.plan.Words = (len(l.plan.atoms) + 63) / 64
 	l.plan.index()
 	return l.plan
+}
+
+// features gives the context entries among a detector's features their fields.
+func (l *linker) features(fs features) []Feature {
+	list := slices.Clone(fs.list)
+	for i := range list {
+		if list[i].Field == FieldContext {
+			list[i].Field = l.context(fs.keys[i])
+		}
+	}
+	return list
+}
+
+// context returns the field of a context entry.
+func (l *linker) context(key string) Field {
+	f, ok := l.contexts[key]
+	if !ok {
+		f = FieldContext + Field(len(l.plan.ContextKeys))
+		l.contexts[key] = f
+		l.plan.ContextKeys = append(l.plan.ContextKeys, key)
+	}
+	return f
 }
 
 // formula numbers the atoms of a condition; nil, which matches every call, stays nil.
@@ -57,13 +80,7 @@ func (l *linker) atom(a atom) step {
 		return i
 	}
 	if a.field == FieldContext {
-		f, ok := l.contexts[a.key]
-		if !ok {
-			f = FieldContext + Field(len(l.plan.ContextKeys))
-			l.contexts[a.key] = f
-			l.plan.ContextKeys = append(l.plan.ContextKeys, a.key)
-		}
-		a.field = f
+		a.field = l.context(a.key)
 	}
 	i := step(len(l.plan.atoms))
 	l.atoms[a.name] = i
