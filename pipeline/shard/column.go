@@ -29,14 +29,14 @@ func newColumns(plan *detector.Plan, max int) []column {
 
 // of returns the conditions that hold for a value.
 func (k *column) of(plan *detector.Plan, value []byte) []uint64 {
-	id, known, ok := k.values.Intern(value)
+	id, fresh, ok := k.values.Intern(value)
 	if !ok { // full: what was remembered can be decided again
 		k.values.Reset()
 		k.bits = k.bits[:0]
-		id, known, _ = k.values.Intern(value)
+		id, fresh, _ = k.values.Intern(value)
 	}
 	at := int(id) * k.words
-	if !known {
+	if fresh {
 		for len(k.bits) < at+k.words {
 			k.bits = append(k.bits, 0)
 		}

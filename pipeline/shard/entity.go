@@ -29,11 +29,11 @@ func newEntities(max int) entities {
 
 // get returns the entity of a key, made if it is new, or nil where the shard is full.
 func (es *entities) get(key []byte) *entity {
-	id, known, ok := es.ids.Intern(key)
+	id, fresh, ok := es.ids.Intern(key)
 	if !ok {
 		return nil
 	}
-	if !known {
+	if fresh {
 		es.byID = append(es.byID, &entity{key: es.ids.String(id), offset: -1})
 	}
 	return es.byID[id]
@@ -107,4 +107,9 @@ func splitEntityKey(key string) (by detector.Entity, tenant, name string) {
 		}
 	}
 	return by, rest, rest
+}
+
+// EntityKey returns the key of the call's entity: the record key in the exchange.
+func EntityKey(by detector.Entity, c *telemetry.Call) []byte {
+	return appendEntityKey(nil, by, c)
 }

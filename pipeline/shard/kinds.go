@@ -55,11 +55,12 @@ func (k *kinds) draw(h uint64, surprise, high bool) {
 // logFresh is the log probability that the next draw is fresh. Held draws count as drawn,
 // so that the prediction is the one that would be made had they been learned.
 func (k *kinds) logFresh(surprise bool) float64 {
-	var draws float64
+	var draws, singles float64
 	for i := range k.held {
 		draws += float64(k.held[i].draws)
+		singles += truth(k.held[i].draws == 1)
 	}
-	logNew := k.known.LogNewAfter(len(k.held), draws)
+	logNew := k.known.LogNewAfter(len(k.held), draws, singles)
 	if !surprise || draws == 0 {
 		return logNew
 	}

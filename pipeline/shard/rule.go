@@ -3,7 +3,6 @@ package shard
 import (
 	"math"
 	"strconv"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -94,5 +93,3 @@ const maxFresh = 64
 func (r *rule) known(w *watch) bool {
 	return w.calls > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots)
 }
-
-func (r *rule) until(t int64) int64 { return t + int64(r.Quiet/time.Nanosecond) }

@@ -7,6 +7,7 @@
 package shard
 
 import (
+	"iter"
 	"time"
 
 	"github.com/estop-project/estop/detector"
@@ -27,6 +28,17 @@ type Groups uint8
 
 // Has reports whether the set holds e.
 func (g Groups) Has(e detector.Entity) bool { return g&(1<<e) != 0 }
+
+// All gives the entities of the set.
+func (g Groups) All() iter.Seq[detector.Entity] {
+	return func(yield func(detector.Entity) bool) {
+		for e := detector.ByAgent; int(e) < groups; e++ {
+			if g.Has(e) && !yield(e) {
+				return
+			}
+		}
+	}
+}
 
 // Options bound a shard.
 type Options struct {

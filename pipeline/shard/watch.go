@@ -36,7 +36,8 @@ type feature struct {
 // evidence is one baseline and the e-detector that it feeds.
 type evidence struct {
 	baseline models.CountBaseline // of counts
-	count    float64              // in the open slot: calls counted, or fresh kinds drawn
+	count    float64              // in the open slot: what was counted, or fresh kinds drawn
+	draws    float64              // in the open slot: of kinds, fresh or not
 	detector models.EDetector
 }
 
@@ -118,9 +119,8 @@ func (w *watch) weigh(r *rule, c *telemetry.Call, known bool) {
 				ev.detector.Set(models.LogEFromLogP(ev.baseline.LogTail(ev.count)))
 			}
 		} else if k := w.features[r.Evidence[i].Feature].kinds; k.drawn {
-			if k.fresh {
-				ev.count++
-			}
+			ev.draws++
+			ev.count += truth(k.fresh)
 			if known {
 				ev.detector.Mul(models.LogENovel(k.fresh, k.logP))
 			}
@@ -168,7 +168,7 @@ func (w *watch) close(r *rule) {
 		if spec.Kind == detector.KindCount && !high && ev.count > 0 {
 			ev.baseline.Learn(ev.count)
 		}
-		ev.count = 0
+		ev.count, ev.draws = 0, 0
 		ev.detector.Close()
 	}
 	if high {
@@ -188,7 +188,7 @@ func (w *watch) fired(until int64) {
 	w.firstBad = w.firstBad[:0]
 	for i := range w.evidence {
 		w.evidence[i].detector.Reset()
-		w.evidence[i].count = 0
+		w.evidence[i].count, w.evidence[i].draws = 0, 0
 	}
 	for i := range w.features {
 		if k := w.features[i].kinds; k != nil {

@@ -1,0 +1,28 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/nats-io/nats.go"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/estop-project/estop/revoke"
+)
+
+// RelayAcks writes the acknowledgements of guards from NATS to Kafka until ctx ends.
+func RelayAcks(ctx context.Context, nc *nats.Conn, producer *kgo.Client, log *slog.Logger) error {
+	acks, err := revoke.CollectAcks(nc, func(a revoke.Ack) {
+		producer.Produce(ctx, jsonRecord(TopicAcks, a.Revocation, &a), func(_ *kgo.Record, err error) {
+			if err != nil && ctx.Err() == nil {
+				log.Error("cannot keep an acknowledgement", "revocation", a.Revocation, "guard", a.Guard, "err", err)
+			}
+		})
+	}, func(err error) { log.Warn("acknowledgement refused", "err", err) })
+	if err != nil {
+		return fmt.Errorf("cannot listen for acknowledgements: %w", err)
+	}
+	<-ctx.Done()
+	return acks.Close()
+}

@@ -1,0 +1,104 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/shard"
+	"github.com/estop-project/estop/revoke"
+)
+
+// answer sends a detection out. Where its detector enforces, the kill goes first: NATS at
+// once, then the records. The next checkpoint waits until all of it is stored.
+func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
+	if e, ok := d.enforcer(found); ok {
+		d.kill(ctx, w, e, &found.Detection)
+	}
+	d.metrics.detections.WithLabelValues(found.Detector, found.Mode).Inc()
+	d.log.Info("detection", "detector", found.Detector, "mode", found.Mode, "tenant", found.Tenant,
+		found.EntityBy, found.Entity, "agent", found.Agent, "reason", found.Reason, "call", found.CallID, "id", found.ID)
+	w.send(ctx, jsonRecord(TopicDetections, found.Tenant+"/"+found.Entity, &found.Detection))
+}
+
+// enforcer returns the detector of a detection, if it may stop anybody. The plan may have
+// changed since: what fired must still be there, in the same version.
+func (d *Detect) enforcer(found *shard.Detected) (detector.Enforcer, bool) {
+	plan := d.plan.Load()
+	if found.Index >= len(plan.Detectors) {
+		return detector.Enforcer{}, false
+	}
+	e, ok := plan.Enforcer(found.Index)
+	return e, ok && e.ID == found.Detector && e.Version == found.Version
+}
+
+// kill revokes what the enforcer's response names. It takes a detector.Enforcer, which only
+// a detector in mode enforce compiles to: no other detector can come here.
+func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found *detector.Detection) {
+	r := order(e, found, d.opt.Now())
+	record, err := d.opt.Signer.Record(r)
+	if err != nil {
+		d.metrics.refused.Inc()
+		d.log.Error("cannot sign a revocation; the agent goes on", "detection", found.ID, "err", err)
+		return
+	}
+	found.Revocation = r.ID
+	stored, err := d.opt.Publisher.Publish(ctx, record)
+	if err != nil {
+		w.fail(ctx, err) // without NATS nothing is committed: the next run sends it
+		return
+	}
+	d.metrics.revocations.WithLabelValues(string(r.Action), string(r.Scope)).Inc()
+	out := w.outputs
+	out.wg.Add(1)
+	go func() {
+		if err := stored.Wait(ctx); err != nil {
+			w.fail(ctx, err)
+			return
+		}
+		out.wg.Done()
+	}()
+	w.send(ctx, jsonRecord(TopicRevocations, r.Tenant+"/"+string(r.Scope)+"/"+r.Subject, &record))
+}
+
+var actions = map[detector.Action]revoke.Action{
+	detector.Throttle: revoke.Throttle,
+	detector.Restrict: revoke.Restrict,
+	detector.Revoke:   revoke.Revoke,
+}
+
+// order is the revocation that an enforcer answers a detection with. Its id is the
+// detection's, which is a hash of the place in the log, so a replay orders the same again.
+func order(e detector.Enforcer, found *detector.Detection, now time.Time) revoke.Revocation {
+	response := e.Response()
+	scope, subject := target(response.Scope, found)
+	return revoke.Revocation{
+		ID:        found.ID,
+		Tenant:    found.Tenant,
+		Scope:     scope,
+		Subject:   subject,
+		Action:    actions[response.Action],
+		IssuedAt:  now,
+		Until:     now.Add(response.For),
+		Detector:  found.Detector,
+		Detection: found.ID,
+		Reason:    found.Detector + ": " + found.Reason,
+		Initiator: "policy",
+	}
+}
+
+// target returns what a response stops. Empty never means all: where the call has no
+// subject of the wanted scope, the agent alone is stopped.
+func target(scope detector.Scope, found *detector.Detection) (revoke.Scope, string) {
+	switch {
+	case scope == detector.ScopeIdentity && found.Identity != "":
+		return revoke.Identity, found.Identity
+	case scope == detector.ScopeSession && found.Session != "":
+		return revoke.Session, found.Session
+	case scope == detector.ScopeChain && len(found.Chain) > 0:
+		return revoke.Chain, found.Chain[0]
+	case scope == detector.ScopeTenant:
+		return revoke.Tenant, found.Tenant
+	}
+	return revoke.Agent, found.Agent
+}

@@ -1,0 +1,86 @@
+package pipeline
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/shard"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// headerOrigin says where a call in the exchange came from and what it is grouped by.
+const headerOrigin = "origin"
+
+// origin is the place of an exchanged call in the topic of calls.
+type origin struct {
+	by        detector.Entity
+	partition int32
+	offset    int64
+	index     int32
+}
+
+const originSize = 1 + 4 + 8 + 4
+
+var errOrigin = errors.New("exchange record without a valid origin header")
+
+func (o origin) header() kgo.RecordHeader {
+	b := make([]byte, 0, originSize)
+	b = append(b, byte(o.by))
+	b = binary.BigEndian.AppendUint32(b, uint32(o.partition))
+	b = binary.BigEndian.AppendUint64(b, uint64(o.offset))
+	b = binary.BigEndian.AppendUint32(b, uint32(o.index))
+	return kgo.RecordHeader{Key: headerOrigin, Value: b}
+}
+
+func parseOrigin(r *kgo.Record) (origin, error) {
+	for i := range r.Headers {
+		b := r.Headers[i].Value
+		if r.Headers[i].Key != headerOrigin || len(b) != originSize || b[0] > byte(detector.ByResource) {
+			continue
+		}
+		return origin{
+			by:        detector.Entity(b[0]),
+			partition: int32(binary.BigEndian.Uint32(b[1:])),
+			offset:    int64(binary.BigEndian.Uint64(b[5:])),
+			index:     int32(binary.BigEndian.Uint32(b[13:])),
+		}, nil
+	}
+	return origin{}, fmt.Errorf("%s/%d@%d: %w", r.Topic, r.Partition, r.Offset, errOrigin)
+}
+
+// exchangeRecord is the call c on its way to the shard of its entity.
+func exchangeRecord(by detector.Entity, c *telemetry.Call, src shard.Source) *kgo.Record {
+	o := origin{by: by, partition: src.Partition, offset: src.Offset, index: int32(src.Index)}
+	return &kgo.Record{
+		Topic:   TopicExchange,
+		Key:     shard.EntityKey(by, c),
+		Value:   telemetry.AppendProto(nil, c),
+		Headers: []kgo.RecordHeader{{Key: telemetry.HeaderContentType, Value: []byte(telemetry.ContentTypeProtobuf)}, o.header()},
+	}
+}
+
+// watermarks hold, for each partition of calls, the last place that reached an exchange
+// shard. A replay repeats exchange records; each counts once.
+type watermarks map[place]int64
+
+type place struct {
+	by        detector.Entity
+	partition int32
+}
+
+// passed reports whether the origin was seen already, and remembers it if not. Places
+// are compared as offset and index in one number: an offset's record holds far fewer
+// calls than 1<<20.
+func (w watermarks) passed(o origin) bool {
+	at := place{o.by, o.partition}
+	now := o.offset<<20 | int64(o.index)
+	if last, ok := w[at]; ok && now <= last {
+		return true
+	}
+	w[at] = now
+	return false
+}

@@ -1,0 +1,56 @@
+package pipeline
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/estop-project/estop/pipeline/shard"
+)
+
+// metrics are the Prometheus metrics of the detect role.
+type metrics struct {
+	records       prometheus.Counter
+	detections    *prometheus.CounterVec
+	revocations   *prometheus.CounterVec
+	refused       prometheus.Counter
+	deadLetters   *prometheus.CounterVec
+	unknownFields prometheus.Counter
+	ahead         prometheus.Counter
+	late          prometheus.Counter
+	replayed      prometheus.Counter
+	unwatched     prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string) prometheus.Counter {
+		return f.NewCounter(prometheus.CounterOpts{Namespace: "estop", Subsystem: "detect", Name: name, Help: help})
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Namespace: "estop", Subsystem: "detect", Name: name, Help: help}, labels)
+	}
+	return &metrics{
+		records:       counter("records_total", "Records taken from the topics of calls and of the exchange."),
+		detections:    vec("detections_total", "Detections, by detector and its mode.", "detector", "mode"),
+		revocations:   vec("revocations_total", "Revocations published by detectors.", "action", "scope"),
+		refused:       counter("revocations_refused_total", "Revocations that could not be signed because they are not valid."),
+		deadLetters:   vec("dead_letters_total", "Calls that could not be decoded, by reason.", "reason"),
+		unknownFields: counter("unknown_fields_total", "Fields of calls that the decoder does not know. They pass."),
+		ahead:         counter("calls_ahead_total", "Calls from the future, held to the bound."),
+		late:          counter("calls_late_total", "Calls older than the open slot of their entity."),
+		replayed:      counter("calls_replayed_total", "Calls that the state of their entity already held."),
+		unwatched:     counter("calls_unwatched_total", "Calls of entities past the bound of their shard."),
+	}
+}
+
+// shardCounters remember how much of a shard's counts the metrics already have.
+type shardCounters struct{ last shard.Stats }
+
+func (m *metrics) add(c *shardCounters, s shard.Stats, records int) {
+	m.records.Add(float64(records))
+	m.ahead.Add(float64(s.Ahead - c.last.Ahead))
+	m.late.Add(float64(s.Late - c.last.Late))
+	m.replayed.Add(float64(s.Replayed - c.last.Replayed))
+	m.unwatched.Add(float64(s.Unwatched - c.last.Unwatched))
+	c.last = s
+}

@@ -1,0 +1,145 @@
+package shard
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// detect writes the detection of a rule that fired at call c. Only here, a few times a
+// day, does a shard make strings.
+func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64, src Source, reason string) {
+	by, tenant, name := splitEntityKey(e.key)
+	d := detector.Detection{
+		ID:        DetectionID(r.ID, e.key, src),
+		Time:      time.Unix(0, t).UTC(),
+		Detector:  r.ID,
+		Version:   r.Version,
+		Mode:      r.Mode.String(),
+		Severity:  r.Severity,
+		Tags:      r.Tags,
+		Tenant:    tenant,
+		EntityBy:  by.String(),
+		Entity:    name,
+		Agent:     string(c.Agent),
+		Identity:  string(c.Identity),
+		Session:   string(c.Session),
+		Action:    string(c.Action),
+		Resource:  string(c.Resource),
+		Chain:     toStrings(c.Chain),
+		CallID:    string(c.ID),
+		Topic:     src.Topic,
+		Partition: src.Partition,
+		Offset:    src.Offset,
+		Reason:    reason,
+		LogLevel:  r.Level,
+		Budget:    r.Budget,
+		FirstBad:  string(w.firstBad),
+		Features:  w.appendSamples(nil, r, e, t),
+	}
+	if !math.IsInf(w.total, -1) {
+		d.LogEvidence = w.total
+	}
+	if d.FirstBad == "" {
+		d.FirstBad = d.CallID
+	}
+	s.Stats.Detections++
+	s.Detections = append(s.Detections, Detected{d, r.index})
+	w.fired(t + int64(r.Quiet))
+}
+
+var idEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// DetectionID is the hash of what makes a detection itself: the detector, the entity and
+// the place of the breaking call in the log. A replay makes the same id again.
+func DetectionID(detectorID, entity string, src Source) string {
+	h := sha256.New()
+	for _, part := range []string{detectorID, entity, src.Topic} {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	var place [16]byte
+	binary.BigEndian.PutUint32(place[:], uint32(src.Partition))
+	binary.BigEndian.PutUint64(place[4:], uint64(src.Offset))
+	binary.BigEndian.PutUint32(place[12:], uint32(src.Index))
+	h.Write(place[:])
+	return strings.ToLower(idEncoding.EncodeToString(h.Sum(nil)[:15]))
+}
+
+// appendSamples says, for each feature of a watch, what was observed and what its
+// baseline expected at time t.
+func (w *watch) appendSamples(samples []detector.Sample, r *rule, e *entity, t int64) []detector.Sample {
+	by, tenant, name := splitEntityKey(e.key)
+	base := detector.Sample{
+		Time: time.Unix(0, t).UTC(), Tenant: tenant, EntityBy: by.String(), Entity: name, Detector: r.ID,
+	}
+	known := r.known(w)
+	told := make([]bool, len(r.Features))
+	for i := range w.evidence {
+		at := r.Evidence[i].Feature
+		told[at] = true
+		sample := base
+		sample.Feature, sample.Known = r.Features[at].Name, known
+		sample.LogEvidence = finite(w.evidence[i].detector.Log())
+		w.explain(&sample, r, i)
+		samples = append(samples, sample)
+	}
+	for i := range w.features {
+		if told[i] {
+			continue
+		}
+		sample := base
+		sample.Feature, sample.Observed = r.Features[i].Name, w.features[i].value
+		samples = append(samples, sample)
+	}
+	return samples
+}
+
+// explain fills a sample with what evidence i observed and expected in the open slot.
+func (w *watch) explain(sample *detector.Sample, r *rule, i int) {
+	ev, f := &w.evidence[i], &w.features[r.Evidence[i].Feature]
+	sample.Observed = ev.count
+	if !sample.Known {
+		return
+	}
+	if f.kinds == nil {
+		sample.Expected = ev.baseline.Mean()
+		sample.Low = ev.baseline.Quantile(0.005)
+		sample.High = ev.baseline.Quantile(0.995)
+		sample.LogP = ev.baseline.LogTail(ev.count)
+		return
+	}
+	// Fresh draws are Bernoulli with the predicted probability: their mean in as many
+	// draws as the slot had, and a normal band around it.
+	p := math.Exp(f.kinds.logP)
+	n := ev.draws
+	band := 2.576 * math.Sqrt(n*p*(1-p))
+	sample.Expected = n * p
+	sample.Low = math.Max(0, sample.Expected-band)
+	sample.High = sample.Expected + band
+	sample.LogP = f.kinds.logP
+}
+
+func finite(x float64) float64 {
+	if math.IsInf(x, 0) || math.IsNaN(x) {
+		return 0
+	}
+	return x
+}
+
+func toStrings(bs [][]byte) []string {
+	if len(bs) == 0 {
+		return nil
+	}
+	ss := make([]string, len(bs))
+	for i, b := range bs {
+		ss[i] = string(b)
+	}
+	return ss
+}

@@ -1,0 +1,295 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/estop-project/estop/pipeline/shard"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// worker runs the shard of one partition in one goroutine.
+//
+// An offset is committed only when all that its calls led to is safe, in this order:
+//
+//  1. the outputs of the calls below it (exchange, detections, revocations, dead letters)
+//     are acknowledged;
+//  2. the entities that the calls changed are written to the state topic;
+//  3. the marker with the offset is written after them;
+//  4. the offset is committed.
+//
+// After a crash the calls above the commit come again. An entity takes only calls above
+// its own offset, so it is right whichever of its states survived; ids are hashes of
+// places in the log, so an output that is repeated is the same output.
+type worker struct {
+	source
+	detect  *Detect
+	shard   *shard.Shard
+	decoder telemetry.Decoder
+	call    telemetry.Call
+	log     *slog.Logger
+
+	in   chan []*kgo.Record
+	stop chan bool // ends the worker; true: after a last checkpoint
+	done chan struct{}
+
+	next      int64 // the first offset that was not processed
+	committed int64
+	origins   watermarks
+	skipBelow int64      // offsets below are in the restored state, outputs and all
+	outputs   *outputs   // since the last checkpoint
+	saving    chan error // non-nil while a checkpoint is on its way
+	counted   shardCounters
+}
+
+// outputs counts what was sent and not yet acknowledged.
+type outputs struct {
+	wg sync.WaitGroup
+}
+
+func newWorker(d *Detect, src source) *worker {
+	return &worker{
+		source:  src,
+		detect:  d,
+		shard:   shard.New(d.plan.Load(), d.opt.Shard),
+		log:     d.log.With("topic", src.topic, "partition", src.partition),
+		in:      make(chan []*kgo.Record, 4),
+		stop:    make(chan bool, 1),
+		done:    make(chan struct{}),
+		outputs: &outputs{},
+		next:    -1,
+	}
+}
+
+// run restores the state and then processes records until the worker is stopped.
+func (w *worker) run(ctx context.Context) {
+	defer close(w.done)
+	marker, err := w.restore(ctx, w.detect.opt.Kafka, w.shard.Restore)
+	if err != nil {
+		w.fail(ctx, err)
+		return
+	}
+	w.origins, w.skipBelow, w.next, w.committed = marker.origins, marker.next, marker.next, marker.next
+	plan := w.detect.plan.Load()
+	tick := time.NewTicker(w.detect.opt.CheckpointEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case records := <-w.in:
+			if p := w.detect.plan.Load(); p != plan {
+				plan = p
+				w.shard.Reload(p)
+			}
+			for _, r := range records {
+				w.record(ctx, r)
+			}
+			w.detect.metrics.add(&w.counted, w.shard.Stats, len(records))
+		case <-tick.C:
+			w.flushSamples(ctx)
+			w.beginCheckpoint(ctx)
+		case err := <-w.saving:
+			w.saving = nil
+			if err != nil {
+				w.fail(ctx, err)
+				return
+			}
+		case save := <-w.stop:
+			if save {
+				w.lastCheckpoint(ctx)
+			}
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// end asks the worker to end; done is closed when it has.
+func (w *worker) end(save bool) { w.stop <- save }
+
+// fail gives the process up: what was not committed is read again by whoever comes next.
+func (w *worker) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	w.log.Error("shard gives up", "err", err)
+	w.detect.fail(err)
+}
+
+// record judges the calls of one record.
+func (w *worker) record(ctx context.Context, r *kgo.Record) {
+	w.next = r.Offset + 1
+	if r.Offset < w.skipBelow {
+		return
+	}
+	format, raw := formatOf(r)
+	var from origin
+	if w.topic == TopicExchange {
+		var err error
+		if from, err = parseOrigin(r); err != nil {
+			w.deadLetter(ctx, r, 0, "bad_origin", err.Error())
+			return
+		}
+		if w.origins.passed(from) {
+			return
+		}
+	}
+	src := shard.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Appended: r.Timestamp.UnixNano()}
+	w.decoder.Start(format, raw)
+	for {
+		err := w.decoder.Next(&w.call)
+		if err == io.EOF {
+			return
+		}
+		var bad *telemetry.BadCall
+		if errors.As(err, &bad) {
+			w.deadLetter(ctx, r, bad.Index, bad.Reason, bad.Detail)
+			src.Index++
+			continue
+		}
+		w.detect.metrics.unknownFields.Add(float64(w.call.Unknown))
+		if w.topic == TopicExchange {
+			w.shard.Grouped(from.by, &w.call, src)
+		} else {
+			w.forward(ctx, w.shard.Call(&w.call, src), src)
+		}
+		if len(w.shard.Detections) > 0 {
+			w.publish(ctx)
+		}
+		src.Index++
+	}
+}
+
+// forward sends the call to the shards of its other groups.
+func (w *worker) forward(ctx context.Context, groups shard.Groups, src shard.Source) {
+	if groups == 0 {
+		return
+	}
+	for by := range groups.All() {
+		w.send(ctx, exchangeRecord(by, &w.call, src))
+	}
+}
+
+// publish sends the detections out: the kill first, over NATS, then the records.
+func (w *worker) publish(ctx context.Context) {
+	for i := range w.shard.Detections {
+		w.detect.answer(ctx, w, &w.shard.Detections[i])
+	}
+	w.shard.Detections = w.shard.Detections[:0]
+	w.flushSamples(ctx)
+}
+
+func (w *worker) flushSamples(ctx context.Context) {
+	if len(w.shard.Samples) > 0 {
+		w.send(ctx, jsonRecord(TopicFeatures, w.topic+"/"+strconv.Itoa(int(w.partition)), w.shard.Samples))
+		w.shard.Samples = w.shard.Samples[:0]
+	}
+}
+
+// deadLetter keeps what could not be decoded, with the reason and the place it came from.
+func (w *worker) deadLetter(ctx context.Context, r *kgo.Record, index int, reason, detail string) {
+	w.detect.metrics.deadLetters.WithLabelValues(reason).Inc()
+	place := binary.AppendVarint(nil, int64(r.Partition))
+	place = binary.AppendVarint(place, r.Offset)
+	headers := append([]kgo.RecordHeader{
+		{Key: "reason", Value: []byte(reason)},
+		{Key: "detail", Value: []byte(detail)},
+		{Key: "source-topic", Value: []byte(r.Topic)},
+		{Key: "source-partition", Value: strconv.AppendInt(nil, int64(r.Partition), 10)},
+		{Key: "source-offset", Value: strconv.AppendInt(nil, r.Offset, 10)},
+		{Key: "source-index", Value: strconv.AppendInt(nil, int64(index), 10)},
+	}, r.Headers...)
+	w.send(ctx, &kgo.Record{Topic: TopicDLQ, Key: place, Value: r.Value, Headers: headers})
+}
+
+// send hands a record to the producer. The next checkpoint waits for its acknowledgement.
+func (w *worker) send(ctx context.Context, r *kgo.Record) {
+	out := w.outputs
+	out.wg.Add(1)
+	w.detect.producer.Produce(ctx, r, func(r *kgo.Record, err error) {
+		if err != nil {
+			w.fail(ctx, err)
+			return // the checkpoint never completes, so the offset is never committed
+		}
+		out.wg.Done()
+	})
+}
+
+// beginCheckpoint saves, beside the work that goes on, what was processed so far.
+func (w *worker) beginCheckpoint(ctx context.Context) {
+	if w.saving != nil || w.next == w.committed {
+		return
+	}
+	c := checkpoint{next: w.next, states: w.shard.Dirty(), origins: w.origins.clone()}
+	out := w.outputs
+	w.outputs = &outputs{}
+	w.committed = c.next
+	saving := make(chan error, 1)
+	w.saving = saving
+	go func() { saving <- w.save(ctx, c, out) }()
+}
+
+func (w *worker) lastCheckpoint(ctx context.Context) {
+	if w.saving != nil {
+		if err := <-w.saving; err != nil {
+			w.fail(ctx, err)
+			return
+		}
+		w.saving = nil
+	}
+	w.flushSamples(ctx)
+	w.beginCheckpoint(ctx)
+	if w.saving != nil {
+		if err := <-w.saving; err != nil {
+			w.fail(ctx, err)
+		}
+	}
+}
+
+// save makes a checkpoint safe, in the order that the comment on worker gives.
+func (w *worker) save(ctx context.Context, c checkpoint, out *outputs) error {
+	if err := out.wait(ctx); err != nil {
+		return err
+	}
+	states, marker := w.records(c)
+	if err := w.detect.producer.ProduceSync(ctx, states...).FirstErr(); err != nil {
+		return err
+	}
+	if err := w.detect.producer.ProduceSync(ctx, marker).FirstErr(); err != nil {
+		return err
+	}
+	return w.detect.commit(ctx, w.source, c.next)
+}
+
+// wait returns when all outputs are acknowledged.
+func (o *outputs) wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { o.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// formatOf returns the format that a record's header names, else what its bytes look like.
+func formatOf(r *kgo.Record) (telemetry.Format, []byte) {
+	for i := range r.Headers {
+		if r.Headers[i].Key != telemetry.HeaderContentType {
+			continue
+		}
+		if f, ok := telemetry.FormatOf(string(r.Headers[i].Value)); ok {
+			return f, r.Value
+		}
+	}
+	return telemetry.Auto, r.Value
+}
