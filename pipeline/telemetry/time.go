@@ -23,10 +23,10 @@ func parseTime(b []byte) (ns int64, reason string) {
 		return 0, ReasonBadTime
 	}
 	s := daysSince1970(year, month, day)*86400 + int64(hour*3600+minute*60+sec) - int64(offset)
-	switch {
-	case s < 0:
+	if s < 0 {
 		return 0, ReasonNegativeTime
-	case s >= math.MaxInt64/int64(1e9):
+	}
+	if s > math.MaxInt64/int64(1e9) || s*1e9 > math.MaxInt64-frac {
 		return 0, ReasonBadTime
 	}
 	return s*1e9 + frac, ""
