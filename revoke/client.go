@@ -1,0 +1,226 @@
+package revoke
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// ErrUnconfirmed is wrapped where fewer guards acknowledged than were expected: the
+// revocation is published, but nobody may say that it stopped everything.
+var ErrUnconfirmed = errors.New("not confirmed by all guards")
+
+// ErrNotActive is wrapped where there is nothing to release.
+var ErrNotActive = errors.New("no such revocation is active")
+
+// ClientOptions say how a client works.
+type ClientOptions struct {
+	Signer   Signer
+	Verifier Verifier // zero: that of Signer
+	// By is the person that acts; it goes into each revocation.
+	By string
+	// Expect is how many guards must acknowledge. 0 waits for none and confirms nothing.
+	Expect   int
+	Replicas int              // of the stream
+	Clock    func() time.Time // nil: time.Now
+}
+
+// Client is how people kill, release and look. It is safe for concurrent use.
+type Client struct {
+	nc  *nats.Conn
+	pub *Publisher
+	o   ClientOptions
+}
+
+// NewClient returns a client on a connection of the detector's account.
+func NewClient(ctx context.Context, nc *nats.Conn, o ClientOptions) (*Client, error) {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Verifier.Keys == nil {
+		o.Verifier = o.Signer.Verifier()
+	}
+	pub, err := NewPublisher(ctx, nc, PublisherOptions{Replicas: o.Replicas, Clock: o.Clock})
+	if err != nil {
+		return nil, err
+	}
+	return &Client{nc, pub, o}, nil
+}
+
+// Close releases what the client holds of the connection, which stays open.
+func (c *Client) Close() { c.pub.Close() }
+
+// Publisher returns the publisher that the client uses.
+func (c *Client) Publisher() *Publisher { return c.pub }
+
+// Kill publishes r and waits until Expect guards acknowledged it and the stream stored it,
+// or ctx ends. It returns the acknowledgements that came, first one first, one for each
+// guard. Too few give an error that wraps ErrUnconfirmed.
+//
+// What r leaves empty is filled in: ID, IssuedAt, Initiator (admin), By and, for the scope
+// tenant, Subject. Until is never filled in.
+func (c *Client) Kill(ctx context.Context, r Revocation) ([]Ack, error) {
+	rec, err := c.o.Signer.Record(c.fill(r))
+	if err != nil {
+		return nil, err
+	}
+	return c.Send(ctx, rec)
+}
+
+func (c *Client) fill(r Revocation) Revocation {
+	if r.IssuedAt.IsZero() {
+		r.IssuedAt = c.o.Clock()
+	}
+	if r.ID == "" {
+		r.ID = shortHash([]byte(rand.Text() + rand.Text()))
+	}
+	if r.Initiator == "" {
+		r.Initiator = Admin
+	}
+	if r.By == "" {
+		r.By = c.o.By
+	}
+	if r.Scope == Tenant && r.Subject == "" {
+		r.Subject = r.Tenant
+	}
+	return r
+}
+
+// Send publishes a record that is signed already and waits as Kill does.
+func (c *Client) Send(ctx context.Context, rec Record) ([]Ack, error) {
+	w := newAckWaiter(rec.ID, c.o.Expect)
+	acks, err := CollectAcks(c.nc, w.add, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer acks.Close()
+	stored, err := c.pub.Publish(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-w.enough:
+	case <-ctx.Done():
+		got := w.all()
+		return got, fmt.Errorf("cannot confirm revocation %q: %w: %d of %d", rec.ID, ErrUnconfirmed, len(got), c.o.Expect)
+	}
+	return w.all(), stored.Wait(ctx)
+}
+
+// Release ends what is active on a target before its time. The release lasts as long as
+// the revocation would have, so that no late copy brings that back. Without an active
+// revocation the error wraps ErrNotActive. It waits as Kill does.
+func (c *Client) Release(ctx context.Context, tenant string, scope Scope, subject, reason string) ([]Ack, error) {
+	rec, err := c.find(ctx, Revocation{Tenant: tenant, Scope: scope, Subject: subject})
+	if err != nil {
+		return nil, err
+	}
+	at := c.o.Clock()
+	if !at.After(rec.IssuedAt) {
+		// The issuer's clock is ahead of ours: a release must be later to hold.
+		at = rec.IssuedAt.Add(1)
+	}
+	return c.Kill(ctx, Revocation{
+		Tenant: tenant, Scope: scope, Subject: subject, Action: Release,
+		IssuedAt: at, Until: rec.Until, Reason: reason, Releases: rec.ID,
+	})
+}
+
+func (c *Client) find(ctx context.Context, target Revocation) (Revocation, error) {
+	active, err := c.active(ctx, Subject(target))
+	if err != nil {
+		return Revocation{}, err
+	}
+	if len(active) == 0 {
+		return Revocation{}, fmt.Errorf("%w: %s %q of tenant %q", ErrNotActive, target.Scope, target.Subject, target.Tenant)
+	}
+	return active[0], nil
+}
+
+// Active returns the revocations in force, releases left out, sorted by tenant, scope and
+// subject. What the verifier refuses is not in force and left out too.
+func (c *Client) Active(ctx context.Context) ([]Revocation, error) {
+	return c.active(ctx, RevokePrefix+".>")
+}
+
+func (c *Client) active(ctx context.Context, filter string) ([]Revocation, error) {
+	last := make(map[string]Revocation)
+	_, err := ReadStream(ctx, c.nc, filter, 1, func(m StreamMessage) error {
+		// A message that replaced an earlier one while we read comes later: it wins.
+		delete(last, m.Subject)
+		r, err := c.o.Verifier.Verify(m.Token, c.o.Clock())
+		known := err == nil || errors.Is(err, ErrUnknownKind)
+		if known && r.Action != Release && m.Subject == Subject(r) {
+			last[m.Subject] = r
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	active := make([]Revocation, 0, len(last))
+	for _, r := range last {
+		active = append(active, r)
+	}
+	slices.SortFunc(active, func(a, b Revocation) int { return strings.Compare(sortKey(a), sortKey(b)) })
+	return active, nil
+}
+
+func sortKey(r Revocation) string {
+	return r.Tenant + "\x00" + string(r.Scope) + "\x00" + r.Subject
+}
+
+// Drill fires a revocation that stops nobody through the whole way: it names a session
+// that no call has. It returns the acknowledgements of the guards that serve the tenant,
+// as Kill does, and ends by itself after a minute.
+func (c *Client) Drill(ctx context.Context, tenant string) ([]Ack, error) {
+	return c.Kill(ctx, Revocation{
+		Tenant: tenant, Scope: Session, Subject: "estop-drill-" + rand.Text(), Action: Revoke,
+		Until: c.o.Clock().Add(time.Minute), Reason: "drill: this stops nobody",
+	})
+}
+
+// ackWaiter keeps the first acknowledgement of each guard for one revocation.
+type ackWaiter struct {
+	id     string
+	expect int
+	enough chan struct{} // closed when expect guards have answered
+
+	mu     sync.Mutex
+	acks   []Ack
+	guards map[string]bool
+}
+
+func newAckWaiter(id string, expect int) *ackWaiter {
+	w := &ackWaiter{id: id, expect: expect, enough: make(chan struct{}), guards: make(map[string]bool)}
+	if expect <= 0 {
+		close(w.enough)
+	}
+	return w
+}
+
+func (w *ackWaiter) add(a Ack) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a.Revocation != w.id || w.guards[a.Guard] {
+		return
+	}
+	w.guards[a.Guard] = true
+	w.acks = append(w.acks, a)
+	if len(w.acks) == w.expect {
+		close(w.enough)
+	}
+}
+
+func (w *ackWaiter) all() []Ack {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.acks)
+}

@@ -1,0 +1,154 @@
+package guard
+
+import (
+	"encoding/json"
+	"errors"
+	"hash/maphash"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/estop-project/estop/revoke"
+)
+
+// source is the way a message came.
+type source uint8
+
+const (
+	fromCore   source = iota // at once, over core NATS
+	fromStream               // read from the stream
+)
+
+var errSubject = errors.New("token on another target's subject")
+
+func (g *Guard) hear(m *nats.Msg) { g.take(m.Subject, m.Data, fromCore) }
+
+// take verifies a message, applies it, and acknowledges it once it is enforced.
+func (g *Guard) take(subject string, token []byte, from source) {
+	now := g.clock()
+	r, err := g.o.Verifier.Verify(token, now)
+	if errors.Is(err, revoke.ErrUnknownKind) {
+		g.counters.unknown.Add(1)
+		g.log.Error("unknown scope or action: stopping its subject", "guard", g.o.Name, "revocation", r.ID,
+			"scope", r.Scope, "action", r.Action, "tenant", r.Tenant, "subject", r.Subject)
+		err = nil
+	}
+	if err == nil && subject != revoke.Subject(r) {
+		err = errSubject
+	}
+	if err != nil {
+		g.refuse(subject, err)
+		return
+	}
+	switch result, stopped := g.apply(r, now); result {
+	case applied:
+		g.counters.applied.Add(1)
+		g.ack(r, now, stopped)
+	case duplicate:
+		g.counters.duplicates.Add(1)
+		// Whoever sends again has not heard the first acknowledgement. Each message is
+		// also read from the stream, and that needs no second one.
+		if from == fromCore {
+			g.ack(r, now, 0)
+		}
+	case superseded:
+		g.counters.superseded.Add(1)
+	}
+}
+
+// result is what became of a verified revocation.
+type result uint8
+
+const (
+	applied result = iota
+	duplicate
+	superseded
+)
+
+// apply puts r in force and cancels the calls in flight that it stops.
+func (g *Guard) apply(r revoke.Revocation, now time.Time) (result, int) {
+	k := kindOf(r.Scope)
+	e := g.entry(r)
+	if res := g.set.apply(k, e, now.UnixNano()); res != applied {
+		return res, 0
+	}
+	if e.strength < revoke.Revoke.Strength() {
+		return applied, 0
+	}
+	stopped := g.inflight.stop(k, e, now.UnixNano())
+	g.counters.cancelled.Add(uint64(stopped))
+	return applied, stopped
+}
+
+func (g *Guard) entry(r revoke.Revocation) *entry {
+	e := &entry{rev: r, until: r.Until.UnixNano(), strength: r.Action.Strength()}
+	e.hash = mix(maphash.String(g.seed, r.Tenant), maphash.String(g.seed, r.Subject))
+	if !r.ValidAfter.IsZero() {
+		e.validAfter = r.ValidAfter.UnixNano()
+	}
+	return e
+}
+
+func (s *set) apply(k kind, e *entry, now int64) result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.find(k, e.hash, e.rev.Tenant, e.rev.Subject)
+	if old != nil && now < old.until {
+		if old.rev.ID == e.rev.ID {
+			return duplicate
+		}
+		if !replaces(e, old) {
+			return superseded
+		}
+	}
+	s.put(k, e)
+	return applied
+}
+
+// replaces reports whether e holds instead of old: the later one does. A release holds
+// against the very revocation that it names whatever the times are, because a detector that
+// replays may issue that one again.
+func replaces(e, old *entry) bool {
+	if e.rev.Scope != old.rev.Scope {
+		// Two unknown scopes share a name: keep what stops more.
+		return e.strength > old.strength || (e.strength == old.strength && e.until > old.until)
+	}
+	switch {
+	case e.rev.Releases == old.rev.ID:
+		return true
+	case old.rev.Releases == e.rev.ID:
+		return false
+	case !e.rev.IssuedAt.Equal(old.rev.IssuedAt):
+		return e.rev.IssuedAt.After(old.rev.IssuedAt)
+	case e.strength != old.strength:
+		return e.strength > old.strength
+	}
+	return e.rev.ID > old.rev.ID
+}
+
+func (g *Guard) ack(r revoke.Revocation, heard time.Time, stopped int) {
+	at := g.clock()
+	b, err := json.Marshal(revoke.Ack{
+		Revocation: r.ID, Guard: g.o.Name, Tenant: r.Tenant,
+		AppliedAt: at, Cancelled: stopped, Latency: at.Sub(r.IssuedAt),
+	})
+	if err == nil {
+		err = g.o.Conn.Publish(revoke.AckSubject(g.o.Name), b)
+	}
+	if err != nil {
+		g.counters.ackErrors.Add(1)
+		g.log.Error("cannot acknowledge", "guard", g.o.Name, "revocation", r.ID, "error", err)
+		return
+	}
+	g.log.Info("enforced", "guard", g.o.Name, "revocation", r.ID, "action", r.Action, "scope", r.Scope,
+		"tenant", r.Tenant, "subject", r.Subject, "cancelled", stopped, "took", at.Sub(heard))
+}
+
+// refuse counts a message that is not to be believed. The log gets the 1st, 2nd, 4th, 8th …
+// of each reason: a flood of forgeries must not become a flood of lines.
+func (g *Guard) refuse(subject string, err error) {
+	reason, n := g.counters.refuse(err)
+	if n&(n-1) == 0 {
+		g.log.Warn("refused", "guard", g.o.Name, "reason", reason, "count", n, "nats_subject", subject, "error", err)
+	}
+}

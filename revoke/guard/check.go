@@ -1,0 +1,180 @@
+package guard
+
+import (
+	"hash/maphash"
+	"time"
+
+	"github.com/estop-project/estop/revoke"
+)
+
+// Call is what a guard must know of a call. Tenant and Agent are mandatory: a call without
+// them is denied.
+type Call struct {
+	Tenant   string
+	Agent    string   // the acting agent
+	Identity string   // the credential or role it acts with
+	Session  string   // the run, conversation or request tree
+	Chain    []string // the delegation chain, root first
+	// CredentialIssuedAt lets the call past revocations whose valid_after is earlier.
+	// Zero is unknown: it passes none.
+	CredentialIssuedAt time.Time
+	Resource           string
+	Action             string
+}
+
+// Verdict is the answer to a call, weakest first.
+type Verdict uint8
+
+// The verdicts. What Throttle and Restrict allow is the enforcement point's to say; HTTP
+// shows one way.
+const (
+	Allow Verdict = iota
+	Throttle
+	Restrict
+	Deny
+)
+
+// String returns the verdict as it is written in JSON.
+func (v Verdict) String() string {
+	switch v {
+	case Allow:
+		return "allow"
+	case Throttle:
+		return "throttle"
+	case Restrict:
+		return "restrict"
+	}
+	return "deny"
+}
+
+// The reasons of a decision that no revocation made.
+const (
+	ReasonUnidentified = "unidentified: the call has no tenant or no agent"
+	ReasonNotServed    = "this guard does not hear of the call's tenant"
+	ReasonNotSynced    = "not synced: the active revocations are not loaded yet"
+	ReasonStale        = "stale: the stream of revocations is out of reach"
+)
+
+// Decision is the answer to a call and why. The zero value allows.
+type Decision struct {
+	Verdict    Verdict
+	Revocation *revoke.Revocation // what made the decision; nil: see Reason. Read only.
+	Reason     string             // empty where the call is allowed
+
+	entry *entry
+}
+
+// Check answers for one call: the strongest revocation in force that matches its tenant,
+// agent, identity, session or any member of its chain. It takes no lock and allocates
+// nothing.
+//
+// Both the scopes agent and chain match the acting agent and every member of the chain:
+// nothing may act on the authority of an agent that is stopped.
+func (g *Guard) Check(c *Call) Decision {
+	d := g.decide(c)
+	g.counters.decided(d.Verdict)
+	return d
+}
+
+func (g *Guard) decide(c *Call) Decision {
+	if c.Tenant == "" || c.Agent == "" {
+		return Decision{Verdict: Deny, Reason: ReasonUnidentified}
+	}
+	if g.tenants != nil {
+		if _, ok := g.tenants[c.Tenant]; !ok {
+			return Decision{Verdict: Deny, Reason: ReasonNotServed}
+		}
+	}
+	if b := g.blocked.Load(); b != 0 && (g.o.FailClosed == nil || g.o.FailClosed(c)) {
+		if b&notSynced != 0 {
+			return Decision{Verdict: Deny, Reason: ReasonNotSynced}
+		}
+		return Decision{Verdict: Deny, Reason: ReasonStale}
+	}
+	if g.set.size.Load() == 0 {
+		return Decision{}
+	}
+	e := g.match(c)
+	if e == nil {
+		return Decision{}
+	}
+	return Decision{Verdict: verdict(e), Revocation: &e.rev, Reason: e.rev.Reason, entry: e}
+}
+
+func verdict(e *entry) Verdict {
+	switch e.rev.Action {
+	case revoke.Throttle:
+		return Throttle
+	case revoke.Restrict:
+		return Restrict
+	}
+	return Deny
+}
+
+// match returns the strongest entry in force that c meets, or nil.
+func (g *Guard) match(c *Call) *entry {
+	m := matcher{set: &g.set, call: c, clock: g.clock}
+	m.names = g.set.tables[kindAny].Load() != nil
+	tenant := maphash.String(g.seed, c.Tenant)
+	if g.set.tables[kindTenant].Load() != nil {
+		m.look(kindTenant, mix(tenant, tenant), c.Tenant)
+	}
+	m.agent(mix(tenant, maphash.String(g.seed, c.Agent)), c.Agent)
+	for _, member := range c.Chain {
+		if member != "" && member != c.Agent {
+			m.agent(mix(tenant, maphash.String(g.seed, member)), member)
+		}
+	}
+	m.named(g, kindIdentity, tenant, c.Identity)
+	m.named(g, kindSession, tenant, c.Session)
+	return m.best
+}
+
+// matcher looks up the names of one call.
+type matcher struct {
+	set   *set
+	call  *Call
+	clock func() time.Time
+	now   int64 // read at the first hit: most calls never need it
+	names bool  // there are entries of unknown scope
+	best  *entry
+}
+
+func (m *matcher) agent(hash uint64, name string) {
+	m.look(kindAgent, hash, name)
+	m.look(kindChain, hash, name)
+	if m.names {
+		m.look(kindAny, hash, name)
+	}
+}
+
+func (m *matcher) named(g *Guard, k kind, tenant uint64, name string) {
+	if name == "" || (!m.names && g.set.tables[k].Load() == nil) {
+		return
+	}
+	hash := mix(tenant, maphash.String(g.seed, name))
+	m.look(k, hash, name)
+	if m.names {
+		m.look(kindAny, hash, name)
+	}
+}
+
+func (m *matcher) look(k kind, hash uint64, name string) {
+	e := m.set.find(k, hash, m.call.Tenant, name)
+	if e == nil || (m.best != nil && m.best.strength >= e.strength) {
+		return
+	}
+	if m.now == 0 {
+		m.now = m.clock().UnixNano()
+	}
+	if e.in(m.now, issuedAt(m.call)) {
+		m.best = e
+	}
+}
+
+func issuedAt(c *Call) int64 {
+	if c.CredentialIssuedAt.IsZero() {
+		return 0
+	}
+	return c.CredentialIssuedAt.UnixNano()
+}

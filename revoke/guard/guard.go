@@ -1,0 +1,221 @@
+// Package guard answers, inside an enforcement point, whether a call may go on. It holds
+// the active revocations in memory, hears new ones over NATS, cancels calls in flight and
+// acknowledges what it enforces.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/estop-project/estop/revoke"
+)
+
+// Defaults of Options.
+const (
+	DefaultPoll = 2 * time.Second
+	minPoll     = 10 * time.Millisecond
+)
+
+// Options say what a guard serves and how it behaves when it hears nothing.
+type Options struct {
+	Name     string     // of this guard, in acknowledgements; unique in the installation
+	Conn     *nats.Conn // shared, not closed by the guard
+	Verifier revoke.Verifier
+
+	// Tenants are the tenants whose calls come here. The guard hears only their
+	// revocations and denies calls of others. Empty is refused unless All is true.
+	Tenants []string
+	All     bool
+
+	// Poll is how often the guard asks the stream for what it may have missed: the bound
+	// on the time to stop when a message is lost. 0 means DefaultPoll.
+	Poll time.Duration
+	// FailClosedUntilSynced denies calls until the active set was loaded.
+	FailClosedUntilSynced bool
+	// MaxStale is how long the stream may be out of reach before the guard is stale and
+	// denies calls. 0: never; what is known stays in force.
+	MaxStale time.Duration
+	// FailClosed chooses the calls that are denied while the guard is not synced or is
+	// stale. nil: all of them.
+	FailClosed func(*Call) bool
+
+	Clock  func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: none
+}
+
+// Guard is safe for concurrent use. Make it with New.
+type Guard struct {
+	o       Options
+	clock   func() time.Time
+	log     *slog.Logger
+	seed    maphash.Seed
+	tenants map[string]struct{} // nil: all
+
+	set      set
+	inflight inflightIndex
+	counters counters
+
+	blocked  atomic.Uint32 // why calls fail closed now: notSynced, stale
+	lastRead atomic.Int64  // clock, ns, of the last complete reading of the stream
+
+	mu      sync.Mutex // guards what follows
+	cancel  context.CancelFunc
+	subs    []*nats.Subscription
+	stopped bool
+
+	synced chan struct{} // closed after the first complete reading
+	done   sync.WaitGroup
+}
+
+// Why calls fail closed.
+const (
+	notSynced uint32 = 1 << iota
+	stale
+)
+
+// New checks the options. The guard answers at once, from an empty set, and hears nothing
+// before Start.
+func New(o Options) (*Guard, error) {
+	switch {
+	case o.Name == "":
+		return nil, errors.New("cannot make guard: no name")
+	case o.Conn == nil:
+		return nil, errors.New("cannot make guard: no connection")
+	case len(o.Verifier.Keys) == 0 || o.Verifier.Issuer == "":
+		return nil, errors.New("cannot make guard: the verifier has no keys or no issuer")
+	case len(o.Tenants) == 0 && !o.All:
+		return nil, errors.New("cannot make guard: no tenants; to serve all of them say All")
+	case len(o.Tenants) > 0 && o.All:
+		return nil, errors.New("cannot make guard: both Tenants and All")
+	case o.Poll < 0 || o.MaxStale < 0:
+		return nil, errors.New("cannot make guard: negative duration")
+	}
+	return newGuard(o)
+}
+
+func newGuard(o Options) (*Guard, error) {
+	g := &Guard{o: o, clock: o.Clock, log: o.Logger, seed: maphash.MakeSeed(), synced: make(chan struct{})}
+	if g.clock == nil {
+		g.clock = time.Now
+	}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	if g.o.Poll == 0 {
+		g.o.Poll = DefaultPoll
+	}
+	g.o.Poll = max(g.o.Poll, minPoll)
+	if !o.All {
+		g.tenants = make(map[string]struct{}, len(o.Tenants))
+		for _, t := range o.Tenants {
+			if t == "" {
+				return nil, errors.New("cannot make guard: empty tenant")
+			}
+			g.tenants[t] = struct{}{}
+		}
+	}
+	if o.FailClosedUntilSynced {
+		g.blocked.Store(notSynced)
+	}
+	g.inflight.init()
+	return g, nil
+}
+
+// Start subscribes and then loads the active set behind it, so that nothing falls between.
+// It returns once the server knows of the subscriptions; the loading goes on: see
+// WaitSynced. The guard runs until ctx ends or Close.
+func (g *Guard) Start(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cancel != nil || g.stopped {
+		return errors.New("cannot start guard: started before")
+	}
+	g.lastRead.Store(g.clock().UnixNano())
+	for _, subject := range g.filters() {
+		sub, err := g.o.Conn.Subscribe(subject, g.hear)
+		if err == nil {
+			err = sub.SetPendingLimits(-1, 64<<20)
+		}
+		if err != nil {
+			g.unsubscribe()
+			return fmt.Errorf("cannot start guard: cannot subscribe %q: %w", subject, err)
+		}
+		g.subs = append(g.subs, sub)
+	}
+	if err := g.flush(ctx); err != nil {
+		g.unsubscribe()
+		return fmt.Errorf("cannot start guard: %w", err)
+	}
+	ctx, g.cancel = context.WithCancel(ctx)
+	g.done.Go(func() { g.follow(ctx) })
+	g.done.Go(func() { g.tick(ctx) })
+	return nil
+}
+
+// flush waits until the server has seen the subscriptions.
+func (g *Guard) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startFlush)
+	defer cancel()
+	return g.o.Conn.FlushWithContext(ctx)
+}
+
+func (g *Guard) filters() []string {
+	if g.o.All {
+		return []string{revoke.RevokePrefix + ".>"}
+	}
+	var subjects []string
+	for t := range g.tenants {
+		subjects = append(subjects, revoke.TenantSubjects(t))
+	}
+	return subjects
+}
+
+// Close stops hearing and waits for the guard's goroutines. The guard goes on answering
+// from what it knows; calls in flight are not cancelled.
+func (g *Guard) Close() error {
+	g.mu.Lock()
+	g.stopped = true
+	if g.cancel != nil {
+		g.cancel()
+	}
+	g.unsubscribe()
+	g.mu.Unlock()
+	g.done.Wait()
+	return nil
+}
+
+func (g *Guard) unsubscribe() {
+	for _, sub := range g.subs {
+		// It fails only where the connection is closed already.
+		_ = sub.Unsubscribe()
+	}
+	g.subs = nil
+}
+
+// Synced reports whether the active set was loaded.
+func (g *Guard) Synced() bool {
+	select {
+	case <-g.synced:
+		return true
+	default:
+		return false
+	}
+}
+
+// WaitSynced waits until the active set was loaded, or returns the error of ctx.
+func (g *Guard) WaitSynced(ctx context.Context) error {
+	select {
+	case <-g.synced:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("guard is not synced: %w", ctx.Err())
+	}
+}

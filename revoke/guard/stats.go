@@ -1,0 +1,111 @@
+package guard
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/estop-project/estop/revoke"
+)
+
+// reasons are the causes of a refused message, with their names in Stats.
+var reasons = []struct {
+	err  error
+	name string
+}{
+	{revoke.ErrTooLarge, "too_large"},
+	{revoke.ErrType, "type"},
+	{revoke.ErrAlgorithm, "algorithm"},
+	{revoke.ErrUnknownKey, "unknown_key"},
+	{revoke.ErrSignature, "signature"},
+	{revoke.ErrIssuer, "issuer"},
+	{revoke.ErrAudience, "audience"},
+	{revoke.ErrUnderfilled, "underfilled"},
+	{revoke.ErrExpired, "expired"},
+	{revoke.ErrNotYetValid, "not_yet_valid"},
+	{errSubject, "subject"},
+	{revoke.ErrMalformed, "malformed"},
+}
+
+const maxReasons = 16
+
+// counters are the guard's metrics.
+type counters struct {
+	verdicts [16]verdictCounters // of which each decision counts in a random one
+
+	applied, duplicates, superseded, unknown atomic.Uint64
+	cancelled, ackErrors, readErrors         atomic.Uint64
+	refused                                  [maxReasons]atomic.Uint64
+	inFlight                                 atomic.Int64
+}
+
+// verdictCounters fill a cache line, so that processors do not fight over one number.
+type verdictCounters struct {
+	n [Deny + 1]atomic.Uint64
+	_ [32]byte
+}
+
+func (c *counters) decided(v Verdict) {
+	c.verdicts[rand.Uint32()%uint32(len(c.verdicts))].n[v].Add(1)
+}
+
+func (c *counters) refuse(err error) (string, uint64) {
+	for i, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.name, c.refused[i].Add(1)
+		}
+	}
+	return "other", c.refused[maxReasons-1].Add(1)
+}
+
+// Stats are a guard's counts since it was made. All but Active and InFlight only grow.
+type Stats struct {
+	Applied    uint64            // revocations and releases put in force
+	Duplicates uint64            // messages already in force
+	Superseded uint64            // older than what is in force
+	Unknown    uint64            // genuine, but of unknown scope or action: their subject is stopped
+	Refused    map[string]uint64 // messages not believed, by reason; only reasons that occurred
+	Allowed    uint64            // decisions, by verdict
+	Throttled  uint64
+	Restricted uint64
+	Denied     uint64
+	Cancelled  uint64 // calls in flight cancelled
+	AckErrors  uint64
+	ReadErrors uint64 // readings of the stream that failed
+	Active     int    // revocations in force now
+	InFlight   int    // calls in flight now
+}
+
+// Stats returns a snapshot. Active walks the set: call it at the pace of metrics.
+func (g *Guard) Stats() Stats {
+	c := &g.counters
+	s := Stats{
+		Applied: c.applied.Load(), Duplicates: c.duplicates.Load(), Superseded: c.superseded.Load(),
+		Unknown: c.unknown.Load(), Refused: make(map[string]uint64),
+		Cancelled: c.cancelled.Load(), AckErrors: c.ackErrors.Load(), ReadErrors: c.readErrors.Load(),
+		InFlight: int(c.inFlight.Load()),
+	}
+	for i := range c.verdicts {
+		v := &c.verdicts[i].n
+		s.Allowed += v[Allow].Load()
+		s.Throttled += v[Throttle].Load()
+		s.Restricted += v[Restrict].Load()
+		s.Denied += v[Deny].Load()
+	}
+	for i := range c.refused {
+		if n := c.refused[i].Load(); n > 0 {
+			name := "other"
+			if i < len(reasons) {
+				name = reasons[i].name
+			}
+			s.Refused[name] = n
+		}
+	}
+	now := g.clock().UnixNano()
+	g.set.each(func(e *entry) {
+		if e.strength > 0 && now < e.until {
+			s.Active++
+		}
+	})
+	return s
+}

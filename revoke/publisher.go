@@ -1,0 +1,104 @@
+package revoke
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// storeTimeout is how long an acknowledgement of the stream is waited for.
+	storeTimeout = 10 * time.Second
+	// maxUnstored bounds how many publications may wait for their acknowledgement.
+	maxUnstored = 64 << 10
+)
+
+// PublisherOptions say how a publisher works. The zero value is good for one server.
+type PublisherOptions struct {
+	Replicas int              // of the stream; 0 means 1
+	Clock    func() time.Time // nil: time.Now
+}
+
+// Publisher sends signed revocations: one message reaches every guard that is connected
+// and is stored for those who join late. It is safe for concurrent use.
+type Publisher struct {
+	js    jetstream.JetStream
+	clock func() time.Time
+}
+
+// NewPublisher makes sure that the stream exists as it must be, and returns a publisher.
+// The connection must be that of the detector's account. The caller closes it.
+func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publisher, error) {
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxUnstored), jetstream.WithPublishAsyncTimeout(storeTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("cannot open JetStream: %w", err)
+	}
+	if _, err := js.CreateOrUpdateStream(ctx, streamConfig(max(o.Replicas, 1))); err != nil {
+		return nil, fmt.Errorf("cannot create stream %s: %w", Stream, err)
+	}
+	p := &Publisher{js: js, clock: o.Clock}
+	if p.clock == nil {
+		p.clock = time.Now
+	}
+	return p, nil
+}
+
+// Close ends the publisher's subscription to acknowledgements. The connection stays open.
+func (p *Publisher) Close() { p.js.CleanupPublisher() }
+
+// Stored is the stream's word, to come, that it keeps a revocation.
+type Stored struct {
+	future jetstream.PubAckFuture
+}
+
+// Wait returns nil once the revocation is stored. Until then a restart of the server may
+// forget it, so source offsets are committed only after.
+func (s *Stored) Wait(ctx context.Context) error {
+	select {
+	case <-s.future.Ok():
+		return nil
+	case err := <-s.future.Err():
+		return fmt.Errorf("cannot store revocation: %w", err)
+	case <-ctx.Done():
+		return fmt.Errorf("cannot store revocation: %w", ctx.Err())
+	}
+}
+
+// Publish writes rec to the connection and returns at once; guards that are connected get
+// it without waiting for the disk. Durability comes later: see Stored.
+//
+// All messages about one target share a subject, so the last one holds; the same record
+// twice is one record. A record that has already ended is refused with ErrExpired.
+func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
+	if err := rec.Validate(); err != nil {
+		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
+	}
+	if rec.SET == "" || len(rec.SET) > MaxToken {
+		return nil, fmt.Errorf("cannot publish revocation %q: %w: token of %d bytes", rec.ID, ErrInvalid, len(rec.SET))
+	}
+	left := rec.Until.Sub(p.clock())
+	if left <= 0 {
+		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, ErrExpired)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
+	}
+	future, err := p.js.PublishMsgAsync(message(rec, left))
+	if err != nil {
+		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
+	}
+	return &Stored{future}, nil
+}
+
+func message(rec Record, left time.Duration) *nats.Msg {
+	m := nats.NewMsg(Subject(rec.Revocation))
+	m.Data = []byte(rec.SET)
+	m.Header.Set(jetstream.MsgIDHeader, rec.ID)
+	seconds := int64((left + time.Second - 1) / time.Second)
+	m.Header.Set(jetstream.MsgTTLHeader, strconv.FormatInt(seconds, 10)+"s")
+	return m
+}

@@ -1,0 +1,85 @@
+package revoke
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// What a token carries where nothing else is configured, its type, and its largest size.
+const (
+	DefaultIssuer   = "estop"
+	DefaultAudience = "estop-guards"
+	TokenType       = "secevent+jwt"
+	MaxToken        = 16 << 10 // bytes
+)
+
+// Signer signs revocations as Security Event Tokens (RFC 8417) with EdDSA.
+type Signer struct {
+	Key      ed25519.PrivateKey
+	KID      string // RFC 7638 thumbprint of the public key
+	Issuer   string
+	Audience string // empty: DefaultAudience
+}
+
+// Sign returns r as a compact JWS. It refuses what Validate refuses (ErrInvalid) and what
+// would be longer than MaxToken (ErrTooLarge). Times keep their nanoseconds, not their zone.
+func (s Signer) Sign(r Revocation) (string, error) {
+	if err := r.Validate(); err != nil {
+		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
+	}
+	return s.sign(r)
+}
+
+func (s Signer) sign(r Revocation) (string, error) {
+	audience := s.Audience
+	if audience == "" {
+		audience = DefaultAudience
+	}
+	c, err := newClaims(r, s.Issuer, audience)
+	if err != nil {
+		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
+	}
+	payload, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
+	}
+	token, err := s.jws(payload)
+	if err != nil {
+		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
+	}
+	if len(token) > MaxToken {
+		return "", fmt.Errorf("cannot sign revocation %q: %w: %d bytes", r.ID, ErrTooLarge, len(token))
+	}
+	return token, nil
+}
+
+func (s Signer) jws(payload []byte) (string, error) {
+	key := jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: s.Key, KeyID: s.KID}}
+	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType(TokenType))
+	if err != nil {
+		return "", err
+	}
+	jws, err := signer.Sign(payload)
+	if err != nil {
+		return "", err
+	}
+	return jws.CompactSerialize()
+}
+
+// Record signs r and returns it with its token, ready for the topic and the Publisher.
+func (s Signer) Record(r Revocation) (Record, error) {
+	set, err := s.Sign(r)
+	return Record{Revocation: r, SET: set}, err
+}
+
+// Verifier returns a verifier that trusts this signer alone.
+func (s Signer) Verifier() Verifier {
+	return Verifier{
+		Keys:     map[string]ed25519.PublicKey{s.KID: s.Key.Public().(ed25519.PublicKey)},
+		Issuer:   s.Issuer,
+		Audience: s.Audience,
+	}
+}

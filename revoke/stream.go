@@ -1,0 +1,131 @@
+package revoke
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Stream is the JetStream stream that keeps the last revocation of each target.
+const Stream = "ESTOP_REVOKE"
+
+// directGet reads messages without a consumer: it changes nothing on the server, so it is
+// the one part of the JetStream API that a guard needs.
+const directGet = "$JS.API.DIRECT.GET." + Stream
+
+const (
+	readBatch = 512
+	// dedupWindow is how long the stream knows the id of a message again.
+	dedupWindow = 10 * time.Minute
+)
+
+// ErrStream is wrapped where the stream cannot be read: it is missing, or the server does
+// not answer.
+var ErrStream = errors.New("cannot read stream " + Stream)
+
+func streamConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              Stream,
+		Description:       "The last revocation of each target, until it ends",
+		Subjects:          []string{RevokePrefix + ".>"},
+		Storage:           jetstream.FileStorage,
+		Replicas:          replicas,
+		MaxMsgsPerSubject: 1,
+		MaxMsgSize:        MaxToken + 1024,
+		Discard:           jetstream.DiscardOld,
+		Duplicates:        dedupWindow,
+		AllowMsgTTL:       true,
+		AllowDirect:       true,
+	}
+}
+
+// StreamMessage is one message of the stream.
+type StreamMessage struct {
+	Subject  string
+	Sequence uint64
+	Token    []byte
+}
+
+// ReadStream calls f for each message of the stream that matches the subject filter, from
+// sequence number from on, oldest first, and returns the number to go on from. Because the
+// stream keeps one message for each target, reading from 1 gives the whole active set, and
+// reading on gives what was missed. The error wraps ErrStream or is that of ctx or f.
+func ReadStream(ctx context.Context, nc *nats.Conn, filter string, from uint64, f func(StreamMessage) error) (uint64, error) {
+	r := streamReader{nc: nc, inbox: nc.NewInbox()}
+	sub, err := nc.SubscribeSync(r.inbox)
+	if err != nil {
+		return from, fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	defer sub.Unsubscribe()
+	r.sub = sub
+	from = max(from, 1)
+	for {
+		n, next, err := r.page(ctx, filter, from, f)
+		if err != nil || n == 0 {
+			return from, err
+		}
+		from = next
+	}
+}
+
+type streamReader struct {
+	nc    *nats.Conn
+	inbox string
+	sub   *nats.Subscription
+}
+
+// page asks for one batch. It returns how many messages came, and the next sequence number.
+func (r *streamReader) page(ctx context.Context, filter string, from uint64, f func(StreamMessage) error) (int, uint64, error) {
+	req, err := json.Marshal(struct {
+		Seq   uint64 `json:"seq"`
+		Next  string `json:"next_by_subj"`
+		Batch int    `json:"batch"`
+	}{from, filter, readBatch})
+	if err != nil {
+		return 0, from, err
+	}
+	if err := r.nc.PublishRequest(directGet, r.inbox, req); err != nil {
+		return 0, from, fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	for n := 0; ; n++ {
+		msg, err := r.sub.NextMsgWithContext(ctx)
+		if errors.Is(err, nats.ErrNoResponders) {
+			return n, from, fmt.Errorf("%w: it is missing", ErrStream)
+		}
+		if err != nil {
+			return n, from, fmt.Errorf("%w: %w", ErrStream, err)
+		}
+		done, err := endOfPage(msg)
+		if done || err != nil {
+			return n, from, err
+		}
+		seq, err := strconv.ParseUint(msg.Header.Get(jetstream.SequenceHeader), 10, 64)
+		if err != nil || seq < from {
+			return n, from, fmt.Errorf("%w: sequence %q after %d", ErrStream, msg.Header.Get(jetstream.SequenceHeader), from)
+		}
+		from = seq + 1
+		if err := f(StreamMessage{msg.Header.Get(jetstream.SubjectHeader), seq, msg.Data}); err != nil {
+			return n, from, err
+		}
+	}
+}
+
+// endOfPage tells a status from a message: 204 ends a batch, 404 says that there is none.
+func endOfPage(msg *nats.Msg) (bool, error) {
+	status := msg.Header.Get("Status")
+	switch {
+	case len(msg.Data) > 0 || status == "":
+		return false, nil
+	case status == "204", status == "404":
+		return true, nil
+	case status == "503":
+		return true, fmt.Errorf("%w: it is missing", ErrStream)
+	}
+	return true, fmt.Errorf("%w: status %s %s", ErrStream, status, msg.Header.Get("Description"))
+}

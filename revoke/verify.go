@@ -1,0 +1,165 @@
+package revoke
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// MaxSkew is how far a token's issued_at may lie in the verifier's future.
+const MaxSkew = 2 * time.Minute
+
+// Why a token is refused. Every error of Verify wraps exactly one of them, or
+// ErrUnknownKind. Only ErrUnknownKind comes with a revocation.
+var (
+	ErrTooLarge    = errors.New("token too large")
+	ErrMalformed   = errors.New("malformed token")
+	ErrType        = errors.New("wrong token type")
+	ErrAlgorithm   = errors.New("wrong signature algorithm")
+	ErrUnknownKey  = errors.New("unknown key")
+	ErrSignature   = errors.New("bad signature")
+	ErrIssuer      = errors.New("wrong issuer")
+	ErrAudience    = errors.New("wrong audience")
+	ErrUnderfilled = errors.New("under-filled or mismatched subject")
+	ErrExpired     = errors.New("expired")
+	ErrNotYetValid = errors.New("issued in the future")
+)
+
+// Verifier checks tokens. It is safe for concurrent use as long as Keys does not change.
+type Verifier struct {
+	Keys     map[string]ed25519.PublicKey // by key id
+	Issuer   string                       // mandatory: an empty issuer matches none
+	Audience string                       // empty: DefaultAudience
+}
+
+// Verify returns what token says if a trusted key signed it, it is for this audience, and
+// it is in force at now. See the Err variables for why it would not be.
+//
+// A token that is genuine but whose scope or action is not known here gives both the
+// revocation and an error that wraps ErrUnknownKind: the caller must not ignore it.
+func (v Verifier) Verify(token []byte, now time.Time) (Revocation, error) {
+	payload, err := v.open(token)
+	if err != nil {
+		return Revocation{}, fmt.Errorf("cannot verify token: %w", err)
+	}
+	r, err := v.read(payload)
+	if err != nil {
+		return Revocation{}, fmt.Errorf("cannot verify token: %w", err)
+	}
+	if r.IssuedAt.Sub(now) > MaxSkew {
+		return Revocation{}, fmt.Errorf("cannot verify token %q: %w: %v", r.ID, ErrNotYetValid, r.IssuedAt)
+	}
+	if !now.Before(r.Until) {
+		return Revocation{}, fmt.Errorf("cannot verify token %q: %w: %v", r.ID, ErrExpired, r.Until)
+	}
+	if err := r.Validate(); errors.Is(err, ErrUnknownKind) {
+		return r, fmt.Errorf("cannot verify token %q: %w", r.ID, err)
+	} else if err != nil {
+		return Revocation{}, fmt.Errorf("cannot verify token %q: %w: %w", r.ID, ErrMalformed, err)
+	}
+	return r, nil
+}
+
+// header is all that the protected header may say: anything else, crit above all, would
+// change what the signature means.
+type header struct {
+	Algorithm string `json:"alg"`
+	KeyID     string `json:"kid"`
+	Type      string `json:"typ"`
+}
+
+// open checks form and signature, and returns the payload.
+func (v Verifier) open(token []byte) ([]byte, error) {
+	if len(token) > MaxToken {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(token))
+	}
+	h, err := parseHeader(token)
+	if err != nil {
+		return nil, err
+	}
+	if h.Type != TokenType {
+		return nil, fmt.Errorf("%w: %q", ErrType, h.Type)
+	}
+	if h.Algorithm != string(jose.EdDSA) {
+		return nil, fmt.Errorf("%w: %q", ErrAlgorithm, h.Algorithm)
+	}
+	key, ok := v.Keys[h.KeyID]
+	if !ok || len(key) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownKey, h.KeyID)
+	}
+	jws, err := jose.ParseSignedCompact(string(token), []jose.SignatureAlgorithm{jose.EdDSA})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	payload, err := jws.Verify(key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSignature, err)
+	}
+	return payload, nil
+}
+
+// parseHeader reads the first of three parts, all of which must be canonical base64url:
+// otherwise several tokens would carry one signature.
+func parseHeader(token []byte) (header, error) {
+	var h header
+	parts := bytes.SplitN(token, []byte("."), 4)
+	if len(parts) != 3 {
+		return h, fmt.Errorf("%w: not three parts", ErrMalformed)
+	}
+	var first []byte
+	for i, p := range parts {
+		b, err := decodeCanonical(p)
+		if err != nil {
+			return h, fmt.Errorf("%w: part %d: %w", ErrMalformed, i+1, err)
+		}
+		if i == 0 {
+			first = b
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(first))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&h); err != nil {
+		return h, fmt.Errorf("%w: header: %w", ErrMalformed, err)
+	}
+	return h, nil
+}
+
+func decodeCanonical(p []byte) ([]byte, error) {
+	// The decoder skips line ends even where it is strict.
+	if len(p) == 0 || bytes.ContainsAny(p, "\r\n") {
+		return nil, errors.New("empty or broken base64url")
+	}
+	return base64.RawURLEncoding.Strict().AppendDecode(nil, p)
+}
+
+// read makes a revocation of a payload whose signature is good.
+func (v Verifier) read(payload []byte) (Revocation, error) {
+	var c claims
+	if err := json.Unmarshal(payload, &c); err != nil {
+		return Revocation{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if v.Issuer == "" || c.Issuer != v.Issuer {
+		return Revocation{}, fmt.Errorf("%w: %q", ErrIssuer, c.Issuer)
+	}
+	audience := v.Audience
+	if audience == "" {
+		audience = DefaultAudience
+	}
+	if c.Audience != audience {
+		return Revocation{}, fmt.Errorf("%w: %q", ErrAudience, c.Audience)
+	}
+	r, err := c.revocation()
+	if err != nil {
+		return Revocation{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if !c.SubID.matches(r) {
+		return Revocation{}, fmt.Errorf("%w: token %q", ErrUnderfilled, c.ID)
+	}
+	return r, nil
+}
