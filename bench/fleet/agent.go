@@ -1,0 +1,205 @@
+package fleet
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+const (
+	teamSize = 8
+	// Of recent resources a few are in play, and this share of calls goes to them.
+	recentShare = 0.06
+	recentKept  = 8
+)
+
+var tenants = []struct {
+	name  string
+	shift int64 // hours against UTC
+}{{"acme", 0}, {"borealis", 1}, {"corvid", -5}, {"dunmore", -8}, {"everly", 5}}
+
+// Agent is immutable once built: many streams read it at once.
+type agent struct {
+	index      int
+	name       string
+	tenant     string
+	shift      int64
+	team       *team
+	role       *role
+	identities []string
+	own        int // the first of identities are its own, the rest its team's
+	space      *space
+	pool       []uint16 // numbers in space, most popular first
+	pace       float64  // of its growth and load, about 1
+	delegates  []*agent
+	chain      []string
+	context    []Pair
+}
+
+type team struct {
+	name    string
+	members []*agent
+	peers   []*team // all teams of the tenant
+	spaces  map[*role]*space
+}
+
+// Space is the resources that agents of one role in one team choose from.
+type space struct {
+	prefix string
+	names  []string
+}
+
+// At returns the name of resource n; those past the first ones are made on demand.
+func (s *space) at(n int) string {
+	if n < len(s.names) {
+		return s.names[n]
+	}
+	return s.prefix + strconv.Itoa(n+1)
+}
+
+// Build fills tenants with teams, and teams with agents.
+func (f *Fleet) build() {
+	teams := make([][]*team, f.opts.Tenants)
+	for i := range f.opts.Agents {
+		t, member := i%f.opts.Tenants, i/f.opts.Tenants
+		tenant, shift := tenantOf(t)
+		if member%teamSize == 0 {
+			teams[t] = append(teams[t], newTeam(tenant, t, len(teams[t])))
+		}
+		f.add(newAgent(f.opts.Seed, i, tenant, shift, teams[t][len(teams[t])-1], familyOf(t, member)))
+	}
+	for _, peers := range teams {
+		for _, t := range peers {
+			t.peers = peers
+			t.connect()
+		}
+	}
+}
+
+func (f *Fleet) add(a *agent) {
+	a.team.members = append(a.team.members, a)
+	f.agents = append(f.agents, a)
+	f.byName[a.name] = a
+}
+
+func tenantOf(t int) (name string, shift int64) {
+	if t < len(tenants) {
+		return tenants[t].name, tenants[t].shift
+	}
+	return "tenant-" + strconv.Itoa(t+1), 0
+}
+
+// FamilyOf returns the index of the family that the tenant's member works in. Tenants begin
+// with different families, so that a small fleet has them all.
+func familyOf(tenant, member int) int { return (tenant + member/teamSize) % len(families) }
+
+func newTeam(tenant string, t, number int) *team {
+	name := families[familyOf(t, number*teamSize)].name + "-" + strconv.Itoa(number+1)
+	return &team{name: name, spaces: map[*role]*space{}}
+}
+
+func newAgent(seed uint64, index int, tenant string, shift int64, t *team, family int) *agent {
+	src := &source{}
+	src.Seed(mix(seed, 1), uint64(index))
+	r := orchestrator
+	if n := len(t.members); n > 0 {
+		roles := families[family].roles
+		r = roles[(n-1)%len(roles)]
+	}
+	name := fmt.Sprintf("%s-%03d", r.name, index+1)
+	a := &agent{
+		index: index, name: name, tenant: tenant, shift: shift, team: t, role: r,
+		space: t.space(tenant, r), pace: 0.95 + 0.1*src.unit(), chain: []string{name},
+	}
+	a.identify(src)
+	for _, n := range permutation(src, len(a.space.names))[:r.pool] {
+		a.pool = append(a.pool, uint16(n))
+	}
+	a.context = []Pair{{"env", "production"}, {"team", t.name}}
+	if r.model != "" {
+		a.context = append(a.context, Pair{"model", r.model})
+	}
+	return a
+}
+
+// Identify gives the agent two or three identities of its own and one or two of its team.
+func (a *agent) identify(src *source) {
+	a.own = 2 + src.below(2)
+	for _, use := range []string{"read", "write", "batch"}[:a.own] {
+		a.identities = append(a.identities, "role/"+a.name+"-"+use)
+	}
+	for _, use := range []string{"shared", "tools"}[:1+src.below(2)] {
+		a.identities = append(a.identities, "role/"+a.tenant+"-"+a.team.name+"-"+use)
+	}
+}
+
+// Space returns the resources of a role in the team: twice as many as one agent uses.
+func (t *team) space(tenant string, r *role) *space {
+	if s, ok := t.spaces[r]; ok {
+		return s
+	}
+	s := &space{prefix: r.scheme + "://" + tenant + "/" + t.name + "/" + r.path + "/"}
+	for n := range 2 * r.pool {
+		s.names = append(s.names, s.prefix+strconv.Itoa(n+1))
+	}
+	t.spaces[r] = s
+	return s
+}
+
+// Connect says who delegates to whom: orchestrators to the others of the team that are not
+// nightly batches, researchers to those that do not delegate themselves.
+func (t *team) connect() {
+	for _, a := range t.members {
+		for _, b := range t.members {
+			if a.rank() > b.rank() && b.role.hours != night {
+				a.delegates = append(a.delegates, b)
+			}
+		}
+	}
+}
+
+// Rank is how many further agents can come after the agent in a chain.
+func (a *agent) rank() int {
+	switch a.role.name {
+	case orchestrator.name:
+		return 2
+	case "researcher":
+		return 1
+	}
+	return 0
+}
+
+// Grown returns by how many resources the agent's pool has grown at t, after start.
+func (a *agent) grown(t, start int64) int {
+	if t <= start {
+		return 0
+	}
+	days := float64(t-start) / float64(24*time.Hour)
+	return int(days * (a.role.growth * a.pace))
+}
+
+// Resource draws what a call at t is about.
+func (a *agent) resource(src *source, t, start int64) string {
+	if n := a.grown(t, start); n > 0 && src.chance(recentShare) {
+		return a.space.at(len(a.space.names) + n - 1 - src.below(min(n, recentKept)))
+	}
+	return a.space.names[a.pool[a.role.popular.rank(src)]]
+}
+
+func (a *agent) describe() Agent {
+	d := Agent{Tenant: a.tenant, Name: a.name, Role: a.role.name, Team: a.team.name,
+		Identities: append([]string(nil), a.identities...)}
+	for _, b := range a.delegates {
+		d.Delegates = append(d.Delegates, b.name)
+	}
+	return d
+}
+
+func permutation(src *source, n int) []int {
+	p := make([]int, n)
+	for i := range p {
+		j := src.below(i + 1)
+		p[i], p[j] = p[j], i
+	}
+	return p
+}
