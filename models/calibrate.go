@@ -12,7 +12,7 @@ import "math"
 // Valid range: every log p. Above 0 and NaN count as p = 1, whose e-value is ½. The result is at most
 // MaxLogE. With L = -log p it is log((e^L - 1 - L)/L²), about L - 2·log L. Cost: O(1), about 30 ns.
 func LogEFromLogP(logp float64) float64 {
-	l := -logp
+	l := min(-logp, 2*MaxLogE)
 	switch {
 	case !(l > 0):
 		return -math.Ln2
@@ -31,12 +31,14 @@ func LogEFromLogP(logp float64) float64 {
 //
 // The alternative q is a Bernoulli that draws new things half of the time. If the true probability p0 of
 // new is at most p, the expectation of LR is 1 - (q-p)(p-p0)/(p(1-p)) ≤ 1, so
-// it is a valid e-value. From p = ½ on it is 1: then nothing new can surprise.
+// it is a valid e-value. From p = ½ on, where nothing new can surprise, LR would be 1 for
+// either outcome. Such ones would add up to an alarm without any evidence, since R_t = t; the
+// e-value is ¾ there, which is the least that a known draw has below ½.
 //
 // Valid range: every logPNew. Above 0 and NaN count as p = 1; the result is at most MaxLogE. Cost: O(1), about 20 ns.
 func LogENovel(isNew bool, logPNew float64) float64 {
 	if !(logPNew < -math.Ln2) {
-		return 0
+		return logThreeQuarters
 	}
 	if isNew {
 		// log(½ + ¼/p) = -logP - log 4 + log(1 + 2p)
@@ -44,3 +46,5 @@ func LogENovel(isNew bool, logPNew float64) float64 {
 	}
 	return math.Log(0.5 + 0.25/-math.Expm1(logPNew))
 }
+
+var logThreeQuarters = math.Log(0.75)

@@ -17,9 +17,9 @@ import "math"
 //
 // At most cap kinds are kept. Where a new one does not fit, a quarter of the kinds is
 // forgotten: those with the smallest counts and, among equal counts, those whose hash comes first in an order that changes with
-// each time. The F draws of forgotten kinds stay in n and are added to θ + d·K, which is the
-// exact Pitman–Yor probability of a kind that is new or forgotten; both formulas then err on the
-// side of "not surprising".
+// each time. The F draws of forgotten kinds stay in n. They are added to θ + d·K, which is the exact
+// Pitman–Yor probability of a kind that is new or forgotten, and to N1 + 1, in which then
+// every kept kind counts as drawn once: both err on the side of "not surprising".
 //
 // Cost: Seen, LogNew and LogProb O(1), about 10–20 ns; Learn O(1) amortised. Bytes: 104, and 12 for
 // each place of a table with at most 8/3·cap places.
@@ -63,7 +63,11 @@ func (v *Novelty) new() float64 {
 	}
 	forgotten := v.draws - v.kept
 	py := (v.concentration + v.discount*float64(v.table.used) + forgotten) / (v.concentration + v.draws)
-	gt := (float64(v.singles) + 1 + forgotten) / (v.draws + 1)
+	singles := float64(v.singles)
+	if forgotten > 0 { // the kinds that are left were selected for having been drawn more often
+		singles = float64(v.table.used)
+	}
+	gt := (singles + 1 + forgotten) / (v.draws + 1)
 	return min(1, max(py, gt))
 }
 

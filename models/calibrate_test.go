@@ -1,0 +1,111 @@
+package models
+
+import (
+	"math"
+	"testing"
+
+	"gonum.org/v1/gonum/integrate/quad"
+)
+
+// With p = exp(-L) the integral of e(p) over (0, 1) is that of e·exp(-L) over L > 0. An
+// antiderivative of e(p) is (1-p)/(-ln p): 1 at p = 1, and (1-exp(-L))/L at exp(-L).
+func TestMixtureCalibratorHasIntegralOne(t *testing.T) {
+	density := func(l float64) float64 { return math.Exp(LogEFromLogP(-l) - l) }
+	for _, to := range []float64{1, 30, 1000} {
+		got := 0.0
+		for from := 0.0; from < to; from++ {
+			got += quad.Fixed(density, from, from+1, 24, quad.Legendre{}, 0)
+		}
+		// ∫ from p=e^-L to 1 of (1-p+p·ln p)/(p·ln²p) dp = 1 - (1-e^-L)/L.
+		want := 1 + math.Expm1(-to)/to
+		if math.Abs(got-want) > 1e-9 {
+			t.Errorf("integral to L = %v is %.12f, want %.12f", to, got, want)
+		}
+	}
+}
+
+// Expected values: mpmath 1.3.0 at 50 digits, log((exp(L)-1-L)/L^2).
+func TestLogEFromLogPEqualsTheClosedForm(t *testing.T) {
+	for _, c := range []struct{ logp, want float64 }{
+		{0, -math.Ln2},
+		{-1e-9, -0.69314718022661198},
+		{-0.005, -0.69147981929456148},
+		{-0.00999999, -0.68981107155393196},
+		{-0.01000001, -0.68981106487614678},
+		{-1, -0.33089326820405453},
+		{-5, 1.7398565792683929},
+		{-39.9, 32.527247352208364},
+		{-40.1, 32.717247331374953},
+		{-1000, 986.18448944203573},
+		{-999_000, 999_000 - 2*13.814509557963746},
+	} {
+		if got := LogEFromLogP(c.logp); math.Abs(got-c.want) > 1e-10*max(1, math.Abs(c.want)) {
+			t.Errorf("log e at log p = %v is %.15g, want %.15g", c.logp, got, c.want)
+		}
+	}
+	for _, logp := range []float64{1, math.Inf(1), math.NaN()} {
+		if got := LogEFromLogP(logp); got != -math.Ln2 {
+			t.Errorf("log e at log p = %v is %v, want log ½", logp, got)
+		}
+	}
+	for _, logp := range []float64{-1e7, math.Inf(-1)} {
+		if got := LogEFromLogP(logp); got != MaxLogE {
+			t.Errorf("log e at log p = %v is %v, want the bound", logp, got)
+		}
+	}
+}
+
+func TestLogEFromLogPFallsWithP(t *testing.T) {
+	was := math.Inf(1)
+	for l := 1e6; l > 1e-12; l *= 0.999 {
+		got := LogEFromLogP(-l)
+		if got > was+1e-12 {
+			t.Fatalf("log e rises from %v to %v at log p = %v", was, got, -l)
+		}
+		was = got
+	}
+}
+
+// The expectation of a calibrated discrete p-value is a plain sum: at most 1.
+func TestCalibratedCountTailHasExpectationAtMostOne(t *testing.T) {
+	for _, p := range []CountPrior{{1, 1, 100}, {3, 50, 100}, {40, 2, 100}, {40, 1e6, 2e6}} {
+		b := NewCountBaseline(p)
+		sum := 0.0
+		for m := 0.0; m < 1e5; m++ {
+			pmf := math.Log(b.law.tail(m) - b.law.tail(m+1))
+			if m > b.law.mean { // log(P(≥m) - P(≥m+1)), far below the smallest float64 too
+				pmf = b.law.logTail(m) + math.Log(-math.Expm1(b.law.logTail(m+1)-b.law.logTail(m)))
+			}
+			sum += math.Exp(pmf + LogEFromLogP(b.LogTail(m+1)))
+		}
+		if !(sum <= 1) || sum < 0.3 {
+			t.Errorf("prior %+v: the expected e-value is %v", p, sum)
+		}
+	}
+}
+
+func TestNoveltyEValueHasExpectationAtMostOne(t *testing.T) {
+	for _, p := range []float64{1e-300, 1e-9, 1e-3, 0.1, 0.4, 0.49999, 0.5, 0.7, 0.999, 1} {
+		isNew, known := math.Exp(LogENovel(true, math.Log(p))), math.Exp(LogENovel(false, math.Log(p)))
+		for share := 0.0; share <= 1; share += 1.0 / 64 {
+			truth := share * p
+			if e := truth*isNew + (1-truth)*known; e > 1+1e-12 {
+				t.Errorf("model %v, truth %v: expectation %v", p, truth, e)
+			}
+		}
+		if e := p*isNew + (1-p)*known; p < 0.5 && math.Abs(e-1) > 1e-9 {
+			t.Errorf("model %v: expectation %v under the model itself, want 1", p, e)
+		}
+	}
+	for _, logp := range []float64{0, 1, math.NaN(), math.Inf(1)} {
+		if LogENovel(true, logp) >= 0 || LogENovel(false, logp) >= 0 {
+			t.Errorf("log p = %v is evidence", logp)
+		}
+	}
+	if got := LogENovel(true, math.Inf(-1)); got != MaxLogE {
+		t.Errorf("an impossible new kind gives %v", got)
+	}
+	if got := LogENovel(true, -1e5); math.Abs(got-(1e5-2*math.Ln2)) > 1e-6 {
+		t.Errorf("log p = -1e5 gives %v", got)
+	}
+}
