@@ -120,7 +120,12 @@ func (c *condition) failGrammar(err error) {
 		c.reader.fail(c.node, "", "cannot be read: %v", err)
 		return
 	}
-	c.failIn(c.node, e.From, "", "%s", strings.TrimPrefix(e.Message, "compilation failed: "))
+	msg, hint := strings.TrimPrefix(e.Message, "compilation failed: "), ""
+	if msg == "unexpected token EOF" || msg == "unexpected end of expression" {
+		msg = "the expression ends too early"
+		hint = "inside { } a comma ends a value: write it in quotes"
+	}
+	c.failIn(c.node, e.From, hint, "%s", msg)
 }
 
 var quantity = regexp.MustCompile(`[0-9][0-9_]*(?:\.[0-9]+)?[A-Za-z][A-Za-z0-9]*`)

@@ -15,8 +15,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFiles is how many detector files a folder may hold.
-const maxFiles = 10_000
+// The bounds of a folder of detector files.
+const (
+	maxFiles      = 10_000
+	maxFolderSize = 64 << 20
+)
 
 // Set is what a folder of detector files says.
 type Set struct {
@@ -55,6 +58,7 @@ type text struct {
 func readFiles(files fs.FS) ([]text, Errors) {
 	var texts []text
 	var errs Errors
+	size := 0
 	broken := func(name string, err error) {
 		errs = append(errs, &Error{File: name, Msg: fmt.Sprintf("cannot be read: %v", err)})
 	}
@@ -76,6 +80,10 @@ func readFiles(files fs.FS) ([]text, Errors) {
 			if err != nil {
 				broken(name, err)
 				break
+			}
+			if size += len(data); size > maxFolderSize {
+				broken(name, fmt.Errorf("the files together have more than %d bytes", maxFolderSize))
+				return fs.SkipAll
 			}
 			texts = append(texts, text{name, data})
 		}

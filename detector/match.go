@@ -42,13 +42,21 @@ func (m matcher) match(n *yaml.Node, what string) *tree {
 	return nil
 }
 
+// instead says what to write in place of an empty condition, which never means every call.
+func (m matcher) instead(what string) string {
+	if what == "match" {
+		return "leave it out to match every call"
+	}
+	return "name what the calls must have"
+}
+
 func (m matcher) list(n *yaml.Node, what string, op step) *tree {
 	if n.Kind != yaml.SequenceNode {
 		m.fail(n, "", "%s must be a list of conditions, not %s", what, kindWord(n))
 		return nil
 	}
 	if len(n.Content) == 0 {
-		m.fail(n, "leave it out to match every call", "%s is an empty list", what)
+		m.fail(n, m.instead(what), "%s is an empty list", what)
 		return nil
 	}
 	t := &tree{op: op}
@@ -60,7 +68,7 @@ func (m matcher) list(n *yaml.Node, what string, op step) *tree {
 
 func (m matcher) mapping(n *yaml.Node, what string) *tree {
 	if len(n.Content) == 0 {
-		m.fail(n, "leave it out to match every call", "%s is empty", what)
+		m.fail(n, m.instead(what), "%s is empty", what)
 		return nil
 	}
 	t := &tree{op: stepAnd}

@@ -122,7 +122,11 @@ func (r *reader) documents(data []byte) []*yaml.Node {
 	}
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+): `)
+var (
+	yamlLine = regexp.MustCompile(`line (\d+): `)
+	// The YAML parser counts lines from 0 in these errors, and from 1 in those of its scanner.
+	yamlFromZero = regexp.MustCompile(`^did not find expected (node content|key|'-'|',|<)`)
+)
 
 // failYAML reports an error of the YAML parser, which names a line at most.
 func (r *reader) failYAML(err error) {
@@ -131,6 +135,9 @@ func (r *reader) failYAML(err error) {
 	if m := yamlLine.FindStringSubmatch(msg); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		msg = strings.Replace(msg, m[0], "", 1)
+		if yamlFromZero.MatchString(msg) {
+			line++
+		}
 	}
 	column := 1
 	if line <= len(r.lines) && line > 0 {

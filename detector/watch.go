@@ -1,0 +1,139 @@
+package detector
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"time"
+)
+
+// Watch loads the detectors of a folder, and again at each tick, until ctx ends or ticks is
+// closed. It calls changed with the first set and whenever the content of the files is another.
+// The set is the one in force: where a file is wrong now, the version of it that was right before
+// stays, and errs says what is wrong.
+//
+// It compares content, not times or events, so it sees what editors, rsync and the symbolic
+// links of Kubernetes config maps do alike.
+func Watch(ctx context.Context, dir string, ticks <-chan time.Time, changed func(set *Set, errs Errors)) {
+	var r Reloader
+	for {
+		if set, errs, ok := r.Reload(os.DirFS(dir)); ok {
+			changed(set, errs)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-ticks:
+			if !ok {
+				return
+			}
+		}
+	}
+}
+
+// Reloader remembers the version of each detector file that is in force. Its zero value has none.
+// It is for one goroutine.
+type Reloader struct {
+	inForce map[string][]byte // content by file
+	set     *Set
+	errs    Errors
+	seen    [sha256.Size]byte
+}
+
+// Reload reads the files again. It returns the set in force, what is wrong with the files now,
+// and whether anything differs from the last time.
+//
+// A file that is wrong or cannot be read is replaced by its version in force, and so is one
+// that takes an id which another file has in force. A file that is gone takes its detectors
+// with it; if the folder as a whole cannot be read, everything stays.
+func (r *Reloader) Reload(files fs.FS) (set *Set, errs Errors, changed bool) {
+	texts, errs := readFiles(files)
+	seen := digest(texts, errs)
+	if r.set != nil && seen == r.seen {
+		return r.set, r.errs, false
+	}
+	r.seen = seen
+	kept, fresh := r.divide(texts, errs)
+	for {
+		all := slices.Concat(kept, fresh)
+		candidate, wrong := assemble(all)
+		if len(wrong) == 0 {
+			r.accept(all)
+			r.set = candidate
+			break
+		}
+		errs = append(errs, wrong...)
+		kept, fresh = r.fallBack(kept, fresh, wrong)
+	}
+	errs.sort()
+	r.errs = errs
+	return r.set, errs, true
+}
+
+// divide parts the files into those in force, which come first and so keep their ids, and
+// those with new content.
+func (r *Reloader) divide(texts []text, unread Errors) (kept, fresh []text) {
+	for _, t := range texts {
+		if old, ok := r.inForce[t.name]; ok && string(old) == string(t.data) {
+			kept = append(kept, t)
+		} else {
+			fresh = append(fresh, t)
+		}
+	}
+	for _, e := range unread {
+		if e.File == "." {
+			return r.all(), nil
+		}
+		if old, ok := r.inForce[e.File]; ok {
+			kept = append(kept, text{e.File, old})
+		}
+	}
+	return kept, fresh
+}
+
+func (r *Reloader) all() []text {
+	var texts []text
+	for _, name := range slices.Sorted(maps.Keys(r.inForce)) {
+		texts = append(texts, text{name, r.inForce[name]})
+	}
+	return texts
+}
+
+// fallBack replaces the fresh files that are wrong by their versions in force. What is in
+// force agrees with itself, so each round leaves fewer fresh files.
+func (r *Reloader) fallBack(kept, fresh []text, wrong Errors) (stillKept, stillFresh []text) {
+	refused := map[string]bool{}
+	for _, e := range wrong {
+		refused[e.File] = true
+	}
+	for _, t := range fresh {
+		if !refused[t.name] {
+			stillFresh = append(stillFresh, t)
+		} else if old, ok := r.inForce[t.name]; ok {
+			kept = append(kept, text{t.name, old})
+		}
+	}
+	return kept, stillFresh
+}
+
+func (r *Reloader) accept(texts []text) {
+	r.inForce = make(map[string][]byte, len(texts))
+	for _, t := range texts {
+		r.inForce[t.name] = t.data
+	}
+}
+
+func digest(texts []text, errs Errors) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, t := range texts {
+		fmt.Fprintf(h, "%d %s %d ", len(t.name), t.name, len(t.data))
+		h.Write(t.data)
+	}
+	fmt.Fprint(h, errs.Error())
+	h.Sum(sum[:0])
+	return sum
+}
