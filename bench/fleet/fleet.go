@@ -47,8 +47,9 @@ type Options struct {
 	Start time.Time
 	// Rate is how many calls an agent begins by itself in a day, on average; what others
 	// delegate to it comes on top (about a sixth). It stretches the gaps between sessions and
-	// nothing else, so a thinned history shows the same bursts as a dense one. Above about
-	// 20,000 (less for roles with slow calls) sessions follow one another at once, and Rate has no more effect. 0: DefaultRate.
+	// nothing else, so a thinned history shows the same bursts as a dense one. Above about 20,000
+	// (less for roles with slow calls) sessions follow one another at once, and more has no
+	// effect. 0: DefaultRate.
 	Rate float64
 	// DayShape turns hours, weekends and nightly batches on.
 	DayShape bool

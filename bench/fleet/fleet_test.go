@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
@@ -359,5 +360,29 @@ func BenchmarkTelemetry(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c.Telemetry(&dst)
+	}
+}
+
+func TestCallsSurviveNativeJSON(t *testing.T) {
+	f := shaped(47)
+	var sent, got telemetry.Call
+	var d telemetry.Decoder
+	var line []byte
+	n := 0
+	for c := range f.Calls(DefaultStart, DefaultStart.Add(day), attacks(t, f, DefaultStart.Add(day-time.Minute))...) {
+		c.Telemetry(&sent)
+		line = telemetry.AppendJSON(line[:0], &sent)
+		d.Start(telemetry.JSON, line)
+		if err := d.Next(&got); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		if n++; n%50 == 0 { // comparing costs more than making
+			if diff := cmp.Diff(sent, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+	}
+	if n < 10_000 {
+		t.Errorf("only %d calls", n)
 	}
 }
