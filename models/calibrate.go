@@ -6,11 +6,12 @@ import "math"
 //
 //	e(p) = ∫₀¹ κ·p^(κ-1) dκ = (1 - p + p·ln p) / (p·(ln p)²)
 //
-// of Vovk and Wang, "E-values: calibration, combination and applications" (2021), which is decreasing and has
-// integral 1. If P(p-value ≤ x) ≤ x for all x, then E[e(p)] ≤ 1.
+// of Vovk and Wang, "E-values: calibration, combination and applications" (2021), which is
+// decreasing and has integral 1. If P(p-value ≤ x) ≤ x for all x, then E[e(p)] ≤ 1.
 //
-// Valid range: every log p. Above 0 and NaN count as p = 1, whose e-value is ½. The result is at most
-// MaxLogE. With L = -log p it is log((e^L - 1 - L)/L²), about L - 2·log L. Cost: O(1), about 30 ns.
+// Valid range: every log p. Above 0 and NaN count as p = 1, whose e-value is ½. The result
+// is at most MaxLogE. With L = -log p it is log((e^L - 1 - L)/L²), about L - 2·log L.
+// Cost: O(1), about 30 ns.
 func LogEFromLogP(logp float64) float64 {
 	l := min(-logp, 2*MaxLogE)
 	switch {
@@ -29,13 +30,14 @@ func LogEFromLogP(logp float64) float64 {
 //
 //	½ + ½·LR,  LR = q/p if new, (1-q)/(1-p) if not,  q = max(½, p)
 //
-// The alternative q is a Bernoulli that draws new things half of the time. If the true probability p0 of
-// new is at most p, the expectation of LR is 1 - (q-p)(p-p0)/(p(1-p)) ≤ 1, so
-// it is a valid e-value. From p = ½ on, where nothing new can surprise, LR would be 1 for
-// either outcome. Such ones would add up to an alarm without any evidence, since R_t = t; the
-// e-value is ¾ there, which is the least that a known draw has below ½.
+// The alternative q is a Bernoulli that draws new things half of the time. If the true
+// probability p0 of new is at most p, the expectation of LR is 1 - (q-p)(p-p0)/(p(1-p)) ≤
+// 1, so it is a valid e-value. From p = ½ on, where nothing new can surprise, LR would be
+// 1 for either outcome. Such ones would add up to an alarm without any evidence, since R_t
+// = t; the e-value is ¾ there, which is the least that a known draw has below ½.
 //
-// Valid range: every logPNew. Above 0 and NaN count as p = 1; the result is at most MaxLogE. Cost: O(1), about 20 ns.
+// Valid range: every logPNew. Above 0 and NaN count as p = 1; the result is at most
+// MaxLogE. Cost: O(1), about 20 ns.
 func LogENovel(isNew bool, logPNew float64) float64 {
 	if !(logPNew < -math.Ln2) {
 		return logThreeQuarters

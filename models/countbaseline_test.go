@@ -8,8 +8,8 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// The expected values were computed with mpmath 1.3.0 at 60 digits, as
-// log pmf(k) + log 2F1(k+r, 1; k+1; x) with x = mean/(mean+r).
+// The expected values were computed with mpmath 1.3.0 at 60 digits, as log pmf(k) + log
+// 2F1(k+r, 1; k+1; x) with x = mean/(mean+r).
 func TestLogTailEqualsTheHypergeometricSeries(t *testing.T) {
 	for _, c := range []struct{ mean, size, k, want float64 }{
 		{0.5, 0.5, 1, -1.2279471772995157},

@@ -6,19 +6,20 @@ import "time"
 const maxDistinctSlots = 127
 
 // Distinct is the number of different hashes in a sliding window of time: exact while at
-// most exact are live, then a HyperLogLog estimate with a standard error of 6.5 %
-// (see sketch). It is exact again once a whole window has passed with at most exact.
+// most exact are live, then a HyperLogLog estimate with a standard error of 6.5 % (see
+// sketch). It is exact again once a whole window has passed with at most exact.
 //
-// The slots that count at t are those of Window: floor(t/step)-slots … floor(t/step). The clock of a
-// Distinct is the newest time that Add or Count was given: an older Count is answered as
-// of that time, because only the last slot of a hash is kept.
+// The slots that count at t are those of Window: floor(t/step)-slots … floor(t/step). The
+// clock of a Distinct is the newest time that Add or Count was given: an older Count is
+// answered as of that time, because only the last slot of a hash is kept.
 //
-// Valid range: 1 … 127 slots (more are lowered to 127, which makes the slots longer), exact ≤
-// 65535, up to about 2^31 different hashes.
+// Valid range: 1 … 127 slots (more are lowered to 127, which makes the slots longer),
+// exact ≤ 65535, up to about 2^31 different hashes.
 //
 // Cost: Add O(1) amortised, plus O(256) for each new slot once estimating; Count O(1),
-// about 100 ns while estimating; after a gap at most O(slots + exact). Bytes: 136 while
-// empty, then 2 for each slot and 9 for each place of a table with at most 4·exact places; while estimating 6.5 KiB more.
+// about 100 ns while estimating; after a gap at most O(slots + exact). Bytes: 128 while
+// empty, then 2 for each slot and 9 for each place of a table with at most 4·exact places;
+// while estimating 6.5 KiB more.
 type Distinct struct {
 	step   int64
 	newest int64 // newest slot
@@ -42,7 +43,8 @@ func NewDistinct(width time.Duration, slots, exact int) Distinct {
 	return Distinct{step: slotStep(width, slots), slots: uint8(slots), exact: uint16(exact)}
 }
 
-// Width returns the window's length, rounded up to a whole number of nanoseconds for each slot.
+// Width returns the window's length, rounded up to a whole number of nanoseconds for each
+// slot.
 func (d *Distinct) Width() time.Duration { return time.Duration(d.step * int64(d.slots)) }
 
 // Exact says whether Count is exact now: it does not estimate, or every live slot is in
@@ -59,8 +61,8 @@ func (d *Distinct) code(slot int64) uint8 { return uint8(slot - d.base + 1) }
 // oldest returns the code of the oldest live slot.
 func (d *Distinct) oldest() uint8 { return d.code(d.newest - int64(d.slots)) }
 
-// Add notes that hash h was seen at time t. A late one counts where it belongs; one
-// whose slot is no longer kept is ignored.
+// Add notes that hash h was seen at time t. A late one counts where it belongs; one whose
+// slot is no longer kept is ignored.
 func (d *Distinct) Add(t int64, h uint64) {
 	slot := slotOf(t, d.step)
 	if d.fresh == nil {

@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// MaxLogE bounds the logarithm of an e-value: what is given to an EDetector is held to ±MaxLogE.
+// MaxLogE bounds the logarithm of an e-value: what is given to an EDetector is held to
+// ±MaxLogE.
 const MaxLogE = 1e6
 
 // maxLogR bounds the logarithm of the statistic; it is far beyond every alarm level.
 const maxLogR = 1e9
 
 // EDetector adds up evidence over time: an e-detector of Shiryaev–Roberts form (Shin,
-// Ramdas and Rinaldo, "E-detectors: a nonparametric framework for sequential change detection",
-// 2022), in log space.
+// Ramdas and Rinaldo, "E-detectors: a nonparametric framework for sequential change
+// detection", 2022), in log space.
 //
 //	R_0 = 0,  R_t = (R_{t-1} + 1) · E_t,  alarm when R ≥ c
 //
@@ -22,19 +23,26 @@ const maxLogR = 1e9
 // Promise: if E[E_t | past] ≤ 1 while nothing changed, the mean number of active slots to
 // the first alarm is at least c, also where the alarm is raised inside a slot.
 //
-// Proof. (1) R_t - t is a supermartingale: E[R_t | past] = (R_{t-1}+1)·E[E_t | past] ≤ R_{t-1} + 1. Stopped at
-// τ = the first t with R_t ≥ c it gives c ≤ E[R_τ] ≤ E[τ] (optional stopping at min(τ, T), then T → ∞ by monotone
-// convergence; if E[τ] is infinite there is nothing to show).
-// (2) Set: the open slot's running e-value is made from evidence that only grows inside a slot (the
-// count so far), so it is at most the value at the slot's close. If (R_{t-1}+1)·E_open ≥ c inside slot t, then R_t ≥ c at
-// its close: an early alarm is in the slot in which the closing alarm would have been, so τ is the τ of (1).
-// (3) Mul: each factor has conditional expectation ≤ 1, so (R_{t-1}+1)·E_open - t is itself a
-// supermartingale from call to call; opening slot t adds 1 to both. (1) holds for the first call at which it is ≥ c.
-// (4) Slots without events are no steps, so the mean time to an alarm, of which c·slot is the
-// part that was active, is no less than c·slot.
+// Proof. (1) R_t - t is a supermartingale: E[R_t | past] = (R_{t-1}+1)·E[E_t | past] ≤
+// R_{t-1} + 1. Let τ be the first t with R_t ≥ c. If E[τ] is infinite there is nothing to
+// show; else c·P(τ ≤ T) ≤ E[R_min(τ,T)] ≤ E[min(τ,T)] for every T by optional stopping,
+// and T → ∞ gives c ≤ E[τ].
 //
-// After an alarm Reset begins anew, so alarms come at most once in c active slots on average. The past
-// includes the baseline: it may learn from closed slots, never from the open one.
+// (2) Set: the open slot's running e-value is made from evidence that only grows inside a
+// slot (the count so far), so it is at most the value at the slot's close. If
+// (R_{t-1}+1)·E_open ≥ c inside slot t, then R_t ≥ c at its close: an early alarm is in
+// the slot in which the closing alarm would have been, so τ is the τ of (1).
+//
+// (3) Mul: each factor has conditional expectation ≤ 1, so (R_{t-1}+1)·E_open - t is
+// itself a supermartingale from call to call; opening slot t adds 1 to both. (1) holds for
+// the first call at which it is ≥ c.
+//
+// (4) Slots without events are no steps: before the alarm lie at least τ-1 active slots,
+// whatever lies between them, so the mean time to it is at least (c-1)·slot.
+//
+// After an alarm Reset begins anew, so alarms come at most once in c active slots on
+// average. The past includes the baseline: it may learn from closed slots, never from the
+// open one. Use either Set or Mul inside one slot, not both.
 //
 // Units: natural logarithms. Valid range: e-values within e^±MaxLogE; others, and NaN as
 // no evidence, are held to it. Cost: O(1); Close about 20 ns, the rest 2 ns. Bytes: 16.
@@ -80,8 +88,9 @@ func AlarmLevel(budget, step time.Duration) float64 {
 }
 
 // AlarmLevelCalls returns log(c) such that the mean number of calls between false alarms
-// of one entity is at least calls. Each active slot has at least one call, so it holds for any slot length; it is also
-// the level for a budget in active slots, and for one beyond the 292 years of a time.Duration.
+// of one entity is at least calls. Each active slot has at least one call, so it holds for
+// any slot length; it is also the level for a budget in active slots, and for one beyond
+// the 292 years of a time.Duration.
 func AlarmLevelCalls(calls float64) float64 {
 	if !(calls > 1) {
 		return 0
@@ -90,8 +99,8 @@ func AlarmLevelCalls(calls float64) float64 {
 }
 
 // LogMix returns log Σ weights[i]·exp(logs[i]), without overflow. The weighted average of
-// e-values, and of e-detectors that share their slots, is one again if the weights
-// are not negative and add up to at most 1. It is -Inf for no logs.
+// e-values, and of e-detectors that share their slots, is one again if the weights are not
+// negative and add up to at most 1. It is -Inf for no logs.
 func LogMix(weights, logs []float64) float64 {
 	high := math.Inf(-1)
 	for i, l := range logs {

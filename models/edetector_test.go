@@ -99,7 +99,8 @@ const (
 	runCount   = 60
 )
 
-// checkRuns holds the mean run length, which the cap can only shorten, against the promise.
+// checkRuns holds the mean run length, which the cap can only shorten, against the
+// promise.
 func checkRuns(t *testing.T, name string, runs []float64) {
 	t.Helper()
 	sum := 0.0
@@ -186,6 +187,9 @@ func TestATenfoldRateIsFoundInItsFirstSlot(t *testing.T) {
 				if d.Log() >= level {
 					found = n
 				}
+			}
+			if seed == 0 {
+				t.Logf("rate %v: found at call %v of %v", rate, found, 1+10*rate)
 			}
 			if found == 0 {
 				t.Errorf("rate %v, seed %d: ten times as many calls raise log R only to %v of %v", rate, seed, d.Log(), level)

@@ -146,7 +146,8 @@ const (
 	formWide   = 2 // Distinct: estimating
 )
 
-// AppendBinary appends the window's state to b: the slots that are not zero. It never fails.
+// AppendBinary appends the window's state to b: the slots that are not zero. It never
+// fails.
 func (w *Window) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, windowVersion)
 	b = binary.AppendUvarint(b, uint64(w.step))
@@ -239,8 +240,9 @@ func (w *Window) decodeCells(r *reader, wide bool) {
 	}
 }
 
-// AppendBinary appends the state to b: the live hashes with the ages of their last slots, and for an
-// estimate the ranks that may still become a register's largest. It never fails.
+// AppendBinary appends the state to b: the live hashes with the ages of their last slots,
+// and for an estimate the ranks that may still become a register's largest. It never
+// fails.
 func (d *Distinct) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, distinctVersion)
 	b = binary.AppendUvarint(b, uint64(d.step))
@@ -271,7 +273,8 @@ func (d *Distinct) AppendBinary(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// append writes for each register the ranks that no later and larger rank hides, largest first.
+// append writes for each register the ranks that no later and larger rank hides, largest
+// first.
 func (s *sketch) append(b []byte, newest, oldest uint8) []byte {
 	for r := range s.last {
 		at := len(b)
@@ -365,8 +368,8 @@ func (b *CountBaseline) AppendBinary(buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// DecodeBinary takes the state from the beginning of buf and returns what follows it.
-// The receiver is as NewCountBaseline returned it, with the same prior.
+// DecodeBinary takes the state from the beginning of buf and returns what follows it. The
+// receiver is as NewCountBaseline returned it, with the same prior.
 func (b *CountBaseline) DecodeBinary(buf []byte) (rest []byte, err error) {
 	r := readVersion(buf, countBaselineVersion)
 	r.shortParameter(b.prior.Mean)
@@ -437,7 +440,8 @@ func (v *Novelty) DecodeBinary(b []byte) (rest []byte, err error) {
 	return r.rest, nil
 }
 
-// AppendBinary appends the state to b: three bytes while there is no evidence. It never fails.
+// AppendBinary appends the state to b: three bytes while there is no evidence. It never
+// fails.
 func (d *EDetector) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, eDetectorVersion)
 	return appendShort(appendShort(b, d.base), d.open), nil

@@ -27,7 +27,8 @@ type kind struct {
 
 func pointer[T any](v T) *T { return &v }
 
-// at is a time near now, which moves on with the steps, sometimes late and sometimes after a gap.
+// at is a time near now, which moves on with the steps, sometimes late and sometimes after
+// a gap.
 func at(a uint64) int64 { return int64(a%4096)*250e6 - 512e9 }
 
 var kinds = []kind{
@@ -171,8 +172,8 @@ func TestEncodingIsSmallWhereLittleHappened(t *testing.T) {
 	}
 }
 
-// fuzzDecode holds that no bytes panic, and that what is accepted works, is encoded again, and
-// decodes to the same.
+// fuzzDecode holds that no bytes panic, and that what is accepted works, is encoded again,
+// and decodes to the same.
 func fuzzDecode(f *testing.F, k kind) {
 	s := k.fresh()
 	f.Add(encoded(f, s))

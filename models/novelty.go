@@ -10,19 +10,21 @@ import "math"
 //	(θ + d·K) / (θ + n)     Pitman–Yor process (Pitman and Yor 1997)
 //	(N1 + 1) / (n + 1)      Good–Turing (Good 1953), smoothed
 //
-// The first is exact where draws follow a Pitman–Yor process with discount d (0 ≤ d < 1) and
-// concentration θ (θ > -d). The second holds, on average over the past, for every exchangeable sequence: the chance
-// that draw n+1 is the only one of its kind among n+1 is E[N1 after n+1]/(n+1), and one draw
-// raises N1 by at most 1. So an entity that always visits new things is not surprising.
+// The first is exact where draws follow a Pitman–Yor process with discount d (0 ≤ d < 1)
+// and concentration θ (θ > -d). The second holds, on average over the past, for every
+// exchangeable sequence: the chance that draw n+1 is the only one of its kind among n+1 is
+// E[N1 after n+1]/(n+1), and one draw raises N1 by at most 1. So an entity that always
+// visits new things is not surprising.
 //
 // At most cap kinds are kept. Where a new one does not fit, a quarter of the kinds is
-// forgotten: those with the smallest counts and, among equal counts, those whose hash comes first in an order that changes with
-// each time. The F draws of forgotten kinds stay in n. They are added to θ + d·K, which is the exact
-// Pitman–Yor probability of a kind that is new or forgotten, and to N1 + 1, in which then
-// every kept kind counts as drawn once: both err on the side of "not surprising".
+// forgotten: those with the smallest counts and, among equal counts, those whose hash
+// comes first in an order that changes with each time. The F draws of forgotten kinds stay
+// in n. They are added to θ + d·K, which is the exact Pitman–Yor probability of a kind
+// that is new or forgotten, and to N1 + 1, in which then every kept kind counts as drawn
+// once: both err on the side of "not surprising".
 //
-// Cost: Seen, LogNew and LogProb O(1), about 10–20 ns; Learn O(1) amortised. Bytes: 104, and 12 for
-// each place of a table with at most 8/3·cap places.
+// Cost: Seen, LogNew and LogProb O(1), about 10–20 ns; Learn O(1) amortised. Bytes: 96,
+// and 12 for each place of a table with at most 8/3·cap places.
 type Novelty struct {
 	discount, concentration float64
 
@@ -89,8 +91,8 @@ func (v *Novelty) LogNewAfter(kinds int, draws, singles float64) float64 {
 }
 
 // LogProb returns the log probability that the next draw has hash h. For a known kind
-// drawn c times it is its share (c-d)/(n-F-d·K) of what LogNew leaves; for any other it
-// is LogNew. It is -Inf for a known kind only where LogNew is 0.
+// drawn c times it is its share (c-d)/(n-F-d·K) of what LogNew leaves; for any other it is
+// LogNew. It is -Inf for a known kind only where LogNew is 0.
 func (v *Novelty) LogProb(h uint64) float64 {
 	i := v.table.find(h)
 	if i < 0 {
@@ -140,8 +142,8 @@ func (v *Novelty) forget() {
 	}
 }
 
-// rarest returns the smallest count such that at least want kinds have it or less, and
-// how many have less and exactly it.
+// rarest returns the smallest count such that at least want kinds have it or less, and how
+// many have less and exactly it.
 func (v *Novelty) rarest(want int) (limit uint32, below, equal int) {
 	low, high := uint32(0), uint32(math.MaxUint32)
 	for low+1 < high { // atMost(low) < want ≤ atMost(high)

@@ -85,9 +85,9 @@ func TestNoveltyProbabilitiesAddUpToOne(t *testing.T) {
 	}
 }
 
-// Which kinds are new is known by construction. The predicted probabilities must add up to at least
-// the number that came, also where the stream follows no Pitman–Yor process and kinds are
-// forgotten; where it does follow one, to not much more.
+// Which kinds are new is known by construction. The predicted probabilities must add up to
+// at least the number that came, also where the stream follows no Pitman–Yor process and
+// kinds are forgotten; where it does follow one, to not much more.
 func TestNoveltyIsCalibrated(t *testing.T) {
 	streams := map[string]func(rng *rand.Rand, i int) uint64{
 		"everything new":   func(rng *rand.Rand, i int) uint64 { return mix(uint64(i)) },

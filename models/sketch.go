@@ -19,8 +19,8 @@ const (
 // for each live slot, at a memory that does not depend on the number of slots.
 //
 // The estimate is Ertl's improved raw estimator ("New cardinality estimation algorithms
-// for HyperLogLog sketches", 2017, algorithm 6), which needs no table of biases. Its standard
-// error is 1.04/sqrt(256) = 6.5 %.
+// for HyperLogLog sketches", 2017, algorithm 6), which needs no table of biases. Its
+// standard error is 1.04/sqrt(256) = 6.5 %.
 //
 // Cost: add O(1), expire O(registers) for each new slot, estimate O(ranks). Bytes: 6450.
 type sketch struct {

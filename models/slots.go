@@ -2,9 +2,9 @@ package models
 
 import "time"
 
-// slotStep returns the length in nanoseconds of each of n slots that together are at
-// least as long as width. It panics where width or n is not positive, which only a
-// programmer's error can cause.
+// slotStep returns the length in nanoseconds of each of n slots that together are at least
+// as long as width. It panics where width or n is not positive, which only a programmer's
+// error can cause.
 func slotStep(width time.Duration, n int) int64 {
 	if width <= 0 || n <= 0 {
 		panic("models: a window needs a positive width and number of slots")

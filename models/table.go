@@ -5,8 +5,8 @@ import "math/bits"
 // table maps 64-bit hashes to non-zero values: open addressing with linear probing, at
 // most three quarters full, deletion by shifting back (Knuth, TAOCP 3, 6.4, algorithm R).
 //
-// Cost: find and add O(1) expected, sweep O(size). Bytes: 8+sizeof(V) for each place; the number of
-// places is a power of two, at most 8/3 of the entries plus 4.
+// Cost: find and add O(1) expected, sweep O(size). Bytes: 8+sizeof(V) for each place; the
+// number of places is a power of two, at most 8/3 of the entries plus 4.
 type table[V uint8 | uint32] struct {
 	keys  []uint64
 	vals  []V // 0 marks an empty place

@@ -12,16 +12,18 @@ import (
 //
 //	floor(t/step)-slots … floor(t/step)
 //
-// which is slots+1 slots: all of (t-width, t], and at most one slot's length more at the old end. A value
-// that is in the window is therefore never missed, and none older than width+step counts.
+// which is slots+1 slots: all of (t-width, t], and at most one slot's length more at the
+// old end. A value that is in the window is therefore never missed, and none older than
+// width+step counts.
 //
-// Valid range: values within ±10^290. While every value is a whole number and the sum stays
-// within ±2^53 sums are exact. Other values are added in float64, and the sum is made
-// anew once in each turn of the ring, so that rounding cannot build up.
+// Valid range: values within ±10^290. While every value is a whole number and the sum
+// stays within ±2^53 sums are exact. Other values are added in float64, and the sum is
+// made anew once in each turn of the ring, so that rounding cannot build up.
 //
-// Cost: Add and Sum at the newest slot are O(1) amortised, after a gap at most O(slots), and for a slot
-// that is d slots late O(d). Bytes: 64 while nothing was added; then 4 more for each slot
-// as long as each slot holds a whole number below 2^32, else 8. The two growths are the only allocations.
+// Cost: Add and Sum at the newest slot are O(1) amortised, after a gap at most O(slots),
+// and for a slot that is d slots late O(d). Bytes: 56 while nothing was added; then 4 more
+// for each slot as long as each slot holds a whole number below 2^32, else 8. The two
+// growths are the only allocations.
 type Window struct {
 	step   int64
 	newest int64 // newest slot

@@ -1,0 +1,60 @@
+package models
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// The sizes are those that the types' comments state, on a 64-bit machine.
+func TestTypesAreAsSmallAsTheySay(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"Window", unsafe.Sizeof(Window{}), 56},
+		{"Distinct", unsafe.Sizeof(Distinct{}), 128},
+		{"CountBaseline", unsafe.Sizeof(CountBaseline{}), 120},
+		{"Novelty", unsafe.Sizeof(Novelty{}), 96},
+		{"EDetector", unsafe.Sizeof(EDetector{}), 16},
+		{"sketch", unsafe.Sizeof(sketch{}), 6450},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s takes %d bytes, its comment says %d", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestUpdatesAllocateNothingOnceGrown(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	w, bytes := NewWindow(time.Minute, 60), NewWindow(time.Minute, 60)
+	few, many := NewDistinct(time.Minute, 60, 64), NewDistinct(time.Minute, 60, 64)
+	c := NewCountBaseline(CountPrior{Mean: 5, Weight: 10, Memory: 500})
+	known, unknown := NewNovelty(0.3, 1, 256), NewNovelty(0.3, 1, 256)
+	var d EDetector
+	now := int64(0)
+	step := func() {
+		now += 300e6
+		h := rng.Uint64()
+		w.Add(now, 1)
+		bytes.Add(now, 1e10+0.5)
+		sinkFloat = w.Sum(now) + bytes.Sum(now-1e9)
+		few.Add(now, mix(h%40))
+		many.Add(now, h)
+		sinkFloat = few.Count(now) + many.Count(now)
+		n := float64(1 + h%30)
+		d.Set(LogEFromLogP(c.LogTail(n)))
+		known.Learn(mix(h % 40))
+		d.Mul(LogENovel(unknown.Seen(h), unknown.LogNew()))
+		unknown.Learn(h)
+		c.Learn(n)
+		d.Close()
+	}
+	for range 5000 {
+		step()
+	}
+	if got := testing.AllocsPerRun(20_000, step); got != 0 {
+		t.Errorf("%v allocations for each step", got)
+	}
+}
