@@ -107,9 +107,10 @@ func newAgent(seed uint64, index int, tenant string, shift int64, t *team, famil
 		r = roles[(n-1)%len(roles)]
 	}
 	name := fmt.Sprintf("%s-%03d", r.name, index+1)
+	// The conversion keeps processors from fusing the product and the sum.
 	a := &agent{
 		index: index, name: name, tenant: tenant, shift: shift, team: t, role: r,
-		space: t.space(tenant, r), pace: 0.95 + 0.1*src.unit(), chain: []string{name},
+		space: t.space(tenant, r), pace: 0.95 + float64(0.1*src.unit()), chain: []string{name},
 	}
 	a.identify(src)
 	for _, n := range permutation(src, len(a.space.names))[:r.pool] {

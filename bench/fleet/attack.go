@@ -149,7 +149,8 @@ func (f *Fleet) Ramp(agent string, at time.Time, perHour float64) (Attack, error
 			before := s.now
 			s.honest()
 			hours := float64(before-at.UnixNano()) / float64(time.Hour)
-			shrunk := float64(s.now-before) / math.Pow(1+perHour, hours)
+			faster := float32(math.Pow(1+perHour, hours)) // rounded as a spread is
+			shrunk := float64(s.now-before) / float64(faster)
 			s.now = before + max(int64(shrunk), int64(time.Millisecond))
 		}
 	}), nil
