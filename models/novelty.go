@@ -58,36 +58,31 @@ func (v *Novelty) Draws() float64 { return v.draws }
 // Kinds returns how many kinds are known.
 func (v *Novelty) Kinds() int { return int(v.table.used) }
 
-// new returns the probability that the next draw's kind is not known.
-func (v *Novelty) new() float64 {
-	if v.draws == 0 {
-		return 1
-	}
-	forgotten := v.draws - v.kept
-	py := (v.concentration + v.discount*float64(v.table.used) + forgotten) / (v.concentration + v.draws)
-	singles := float64(v.singles)
-	if forgotten > 0 { // the kinds that are left were selected for having been drawn more often
-		singles = float64(v.table.used)
-	}
-	gt := (singles + 1 + forgotten) / (v.draws + 1)
-	return min(1, max(py, gt))
-}
-
 // LogNew returns the log probability that the next draw's kind is not known.
-func (v *Novelty) LogNew() float64 { return math.Log(v.new()) }
+func (v *Novelty) LogNew() float64 { return math.Log(v.pNew(0, 0, 0)) }
 
 // LogNewAfter is LogNew as it would be after draws further draws of kinds further new
 // kinds, singles of them drawn once. It serves whoever holds draws back before it learns
 // them, and must predict as if it had. O(1).
 func (v *Novelty) LogNewAfter(kinds int, draws, singles float64) float64 {
+	return math.Log(v.pNew(float64(kinds), draws, singles))
+}
+
+// pNew returns the probability of LogNewAfter.
+func (v *Novelty) pNew(kinds, draws, singles float64) float64 {
 	n := v.draws + draws
 	if n == 0 {
-		return 0
+		return 1
 	}
+	kinds += float64(v.table.used)
+	singles += float64(v.singles)
 	forgotten := v.draws - v.kept
-	py := (v.concentration + v.discount*float64(int(v.table.used)+kinds) + forgotten) / (v.concentration + n)
-	gt := (float64(v.singles) + singles + 1 + forgotten) / (n + 1)
-	return math.Log(min(1, max(py, gt)))
+	if forgotten > 0 { // the kinds that are left were selected for having been drawn more often
+		singles = kinds
+	}
+	py := (v.concentration + v.discount*kinds + forgotten) / (v.concentration + n)
+	gt := (singles + 1 + forgotten) / (n + 1)
+	return min(1, max(py, gt))
 }
 
 // LogProb returns the log probability that the next draw has hash h. For a known kind
@@ -99,7 +94,7 @@ func (v *Novelty) LogProb(h uint64) float64 {
 		return v.LogNew()
 	}
 	share := (float64(v.table.vals[i]) - v.discount) / (v.kept - v.discount*float64(v.table.used))
-	return math.Log(share) + math.Log1p(-v.new())
+	return math.Log(share) + math.Log1p(-v.pNew(0, 0, 0))
 }
 
 // Learn takes in a draw of the kind with hash h.

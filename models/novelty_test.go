@@ -61,6 +61,27 @@ func TestNoveltyIsPitmanYorOrGoodTuring(t *testing.T) {
 	}
 }
 
+func TestNoveltyWithHeldDrawsPredictsAsIfTheyWereLearned(t *testing.T) {
+	for _, cap := range []int{1 << 10, 80} { // 80: kinds were forgotten, and the held ones fit
+		rng := rand.New(rand.NewPCG(3, 4))
+		stream := crp{discount: 0.6, concentration: 2}
+		v := NewNovelty(0.6, 2, cap)
+		for v.Draws() < 600 || v.Kinds() > cap-10 {
+			h, _ := stream.draw(rng)
+			v.Learn(h)
+		}
+		got := v.LogNewAfter(4, 7, 2)
+		for i, times := range []int{1, 1, 2, 3} {
+			for range times {
+				v.Learn(mix(uint64(1e9) + uint64(i)))
+			}
+		}
+		if want := v.LogNew(); math.Abs(got-want) > 1e-12 {
+			t.Errorf("cap %d: held draws predict %v, learned ones %v", cap, got, want)
+		}
+	}
+}
+
 func TestNoveltyProbabilitiesAddUpToOne(t *testing.T) {
 	for _, cap := range []int{1 << 10, 40} { // with room, and with forgetting
 		rng := rand.New(rand.NewPCG(3, 4))
