@@ -23,7 +23,7 @@ type answer struct {
 
 	encoding string // HTTP content encoding, or empty
 	held     bytes.Buffer
-	spool    *spool // holds the answer instead, when the client waits for the end
+	spool    *spool // the whole answer, where the engine wrote it to a file
 	encoder  io.WriteCloser
 	out      io.Writer // frames over encoder; nil until the status line went out
 	tag      string    // marks an exception in mid-stream as the server's own
@@ -45,8 +45,6 @@ func (a *answer) Write(p []byte) (int, error) {
 	switch {
 	case a.started():
 		return a.send(p)
-	case a.spool != nil:
-		return a.spool.Write(p)
 	case a.held.Len()+len(p) <= answerBuffer:
 		return a.held.Write(p)
 	}
@@ -94,27 +92,26 @@ func (a *answer) finish(stats Stats) error {
 		return a.encoder.Close()
 	}
 	a.w.Header().Set("X-ClickHouse-Summary", stats.summary())
-	if a.spool == nil && a.encoding == "" && !a.req.compress {
-		a.w.Header().Set("Content-Length", strconv.Itoa(a.held.Len()))
+	rest, length := io.Reader(strings.NewReader("")), int64(a.held.Len())
+	if a.spool != nil {
+		var err error
+		if rest, length, err = a.spool.whole(); err != nil {
+			return err
+		}
 	}
-	if a.held.Len() == 0 && a.spool == nil {
-		// clickhouse-go takes a length of zero for an answer without columns, and an
-		// encoded nothing for a broken block.
-		a.w.Header().Set("Content-Length", "0")
-		a.w.WriteHeader(http.StatusOK)
-		return nil
+	// clickhouse-go takes a length of zero for an answer without columns, and an encoded
+	// nothing for a broken block.
+	if length == 0 {
+		a.encoding = ""
+	}
+	if a.encoding == "" && (!a.req.compress || length == 0) {
+		a.w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
 	}
 	if err := a.start(); err != nil {
 		return err
 	}
-	if a.spool != nil {
-		rows, err := a.spool.reader()
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(a.out, rows); err != nil {
-			return err
-		}
+	if _, err := io.Copy(a.out, rest); err != nil {
+		return fmt.Errorf("cannot send the answer: %w", err)
 	}
 	return a.encoder.Close()
 }

@@ -29,6 +29,7 @@ const (
 	codeBadArguments     = 36
 	codeNotImplemented   = 48
 	codeSyntaxError      = 62
+	codeUnknownFormat    = 73
 	codeUnknownSetting   = 115
 	codeIncorrectData    = 117
 	codeReadonly         = 164
@@ -55,7 +56,7 @@ var statusOfCode = map[int]int{
 	codeIncorrectData: http.StatusBadRequest, 457: http.StatusBadRequest, // BAD_QUERY_PARAMETER
 
 	46: http.StatusNotFound, 47: http.StatusNotFound, 50: http.StatusNotFound, // UNKNOWN_FUNCTION, …
-	56: http.StatusNotFound, 60: http.StatusNotFound, 73: http.StatusNotFound,
+	56: http.StatusNotFound, 60: http.StatusNotFound, codeUnknownFormat: http.StatusNotFound,
 	81: http.StatusNotFound, codeUnknownSetting: http.StatusNotFound,
 
 	159:                  http.StatusRequestTimeout, // TIMEOUT_EXCEEDED

@@ -84,41 +84,53 @@ func (h *handler) query(ctx context.Context, req *request, text string, out *ans
 	format := first(shape.format, req.format)
 	out.w.Header().Set("X-ClickHouse-Format", format)
 	out.w.Header().Set("Content-Type", contentType(format))
-	if req.wait {
-		spool, err := newSpool(h.spoolDir)
-		if err != nil {
-			return Stats{}, err
-		}
-		out.spool = spool
-	}
 	var stats Stats
 	err := h.session(ctx, req, func(c *conn) (err error) {
-		stats, err = run(c, text, format, streams(text, shape, req), out)
+		switch {
+		case !selects(text, shape):
+			stats, err = execute(c, text, format, out)
+		case req.wait || !isPiecewise(text, format, shape, req):
+			stats, err = h.selectToFile(c, text, format, shape, out)
+		default:
+			stats, err = c.stream(text, format, out)
+		}
 		return err
 	})
 	return stats, err
 }
 
-// streams tells whether a statement may go through the engine's streaming call, which takes
-// SELECT alone and loses totals and extremes.
-func streams(text string, shape outline, req *request) bool {
-	if shape.totals || req.settings["extremes"] != "" && req.settings["extremes"] != "0" {
-		return false
-	}
+// selects tells whether a statement is a SELECT, whose answer may be of any size.
+func selects(text string, shape outline) bool {
 	switch firstWord(text) {
-	case "SELECT", "WITH", "FROM":
+	case "SELECT", "FROM":
 		return true
+	case "WITH":
+		return !shape.insert
 	}
 	return false
 }
 
-func run(c *conn, text, format string, stream bool, out io.Writer) (Stats, error) {
-	if stream {
-		stats, err := c.stream(text, format, out)
-		if !isNotStreamable(err) {
-			return stats, err
-		}
-	}
+// piecewise are the formats that are written row by row or block by block, without a start
+// or an end: the engine's streaming call begins the format anew with each chunk.
+var piecewise = map[string]bool{
+	"native": true, "rowbinary": true, "null": true, "csv": true, "tskv": true, "rawblob": true,
+	"tabseparated": true, "tsv": true, "tabseparatedraw": true, "tsvraw": true, "lineasstring": true,
+	"jsoneachrow": true, "jsonlines": true, "ndjson": true, "jsoncompacteachrow": true,
+	"jsonstringseachrow": true, "jsoncompactstringseachrow": true,
+}
+
+// isPiecewise tells whether the chunks of a streamed answer, joined, are the answer.
+// Totals and extremes are not in any chunk.
+func isPiecewise(text, format string, shape outline, req *request) bool {
+	const array = "output_format_json_array_of_rows"
+	_, asArray := req.settings[array]
+	extremes := first(req.settings["extremes"], "0") != "0" || strings.Contains(text, "extremes")
+	return piecewise[strings.ToLower(format)] && !shape.totals && !extremes &&
+		!asArray && !strings.Contains(text, array)
+}
+
+// execute runs a statement that is no SELECT: its answer is small.
+func execute(c *conn, text, format string, out io.Writer) (Stats, error) {
 	result, stats, err := c.exec(text, format)
 	if err != nil {
 		return stats, err
@@ -127,11 +139,27 @@ func run(c *conn, text, format string, stream bool, out io.Writer) (Stats, error
 	return stats, err
 }
 
-// isNotStreamable tells whether the engine refused to stream, before it did anything: WITH …
-// INSERT is a case.
-func isNotStreamable(err error) bool {
-	var e *Exception
-	return errors.As(err, &e) && e.Code == codeBadArguments && strings.Contains(e.Message, "Streaming query is not supported")
+// selectToFile has the engine write the answer to a nameless file and gives it to out, which
+// sends it when the query is over. Memory stays bounded with every format.
+func (h *handler) selectToFile(c *conn, text, format string, shape outline, out *answer) (Stats, error) {
+	file, err := newSpool(h.spoolDir)
+	if err != nil {
+		return Stats{}, err
+	}
+	out.spool = file
+	if err := file.toDisk(); err != nil {
+		return Stats{}, err
+	}
+	path, err := file.path()
+	if err != nil {
+		return Stats{}, err
+	}
+	clauses := text[shape.clauses:]
+	if shape.format == "" {
+		clauses = " FORMAT " + format + clauses
+	}
+	_, stats, err := c.exec(text[:shape.clauses]+" INTO OUTFILE "+quoteText(path)+" APPEND "+clauses, "")
+	return stats, err
 }
 
 // session runs work in a connection that has the request's database, settings and

@@ -56,6 +56,9 @@ func readRequest(r *http.Request) (*request, error) {
 		settings:     make(map[string]string),
 		params:       make(map[string]string),
 	}
+	if !isPlainName(req.format) {
+		return nil, exceptionf(codeUnknownFormat, "Unknown format %s. (UNKNOWN_FORMAT)", req.format)
+	}
 	if len(req.queryID) > maxQueryID {
 		return nil, exceptionf(codeBadArguments, "the query id is longer than %d bytes", maxQueryID)
 	}
@@ -64,7 +67,7 @@ func readRequest(r *http.Request) (*request, error) {
 		value := all[len(all)-1]
 		switch {
 		case reserved[name]:
-		case !isSettingName(name):
+		case !isPlainName(name):
 			return nil, exceptionf(codeUnknownSetting, "Unknown setting '%s'. (UNKNOWN_SETTING)", name)
 		case strings.HasPrefix(name, "param_"):
 			req.params[name] = value
@@ -104,8 +107,8 @@ func flag(values url.Values, name string, otherwise bool) bool {
 	return true
 }
 
-// isSettingName tells whether name can stand in SET as it is.
-func isSettingName(name string) bool {
+// isPlainName tells whether name can stand in a statement as it is.
+func isPlainName(name string) bool {
 	if name == "" || name[0] >= '0' && name[0] <= '9' {
 		return false
 	}

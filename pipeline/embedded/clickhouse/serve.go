@@ -170,7 +170,7 @@ func newHandler(e *engine, o Options) (*handler, error) {
 	// Only a synchronous insert is on disk when it is answered.
 	defaults := map[string]string{"async_insert": "0"}
 	for name, value := range o.Settings {
-		if !isSettingName(name) {
+		if !isPlainName(name) {
 			return nil, fmt.Errorf("%q is not the name of a setting", name)
 		}
 		defaults[name] = value

@@ -76,12 +76,16 @@ func copyStart(to, from *os.File) error {
 	return nil
 }
 
-// reader returns the bytes from the start.
-func (s *spool) reader() (io.Reader, error) {
-	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("cannot reread the spool: %w", err)
+// whole returns all bytes from the start, and how many there are, whoever wrote them.
+func (s *spool) whole() (io.Reader, int64, error) {
+	info, err := s.file.Stat()
+	if err != nil {
+		return nil, 0, fmt.Errorf("cannot measure the spool: %w", err)
 	}
-	return s.file, nil
+	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+		return nil, 0, fmt.Errorf("cannot reread the spool: %w", err)
+	}
+	return s.file, info.Size(), nil
 }
 
 // path is a name by which this process, and it alone, can open the bytes.

@@ -156,26 +156,34 @@ func firstWord(sql string) string {
 
 // outline is what a statement without rows says about itself.
 type outline struct {
-	format  string // the format named by FORMAT; empty when there is none
+	format  string // the format that FORMAT names; empty when there is no such clause
+	clauses int    // where the FORMAT clause begins; without one, where the statement ends
 	outfile bool   // INTO OUTFILE: it would write a file of this machine
 	infile  bool   // FROM INFILE: it would read one
+	insert  bool   // INSERT INTO, also behind WITH
 	totals  bool   // WITH TOTALS
-	several bool   // text follows a semicolon
+	several bool   // something follows a semicolon
 }
 
-// outlineOf reads the outline of a statement. Only words outside of parentheses, quotes and
-// comments count, so a name or text that looks like a clause is not mistaken for one.
+// outlineOf reads the outline of a statement. Quotes and comments do not count, so a text
+// that looks like a clause is not mistaken for one.
 func outlineOf(sql string) outline {
 	var o outline
 	l := lexer{sql: sql}
 	depth := 0
-	var previous token
 	ended := false
-	for t := l.next(); t.kind != tokenEnd; t = l.next() {
-		if ended {
-			o.several = o.several || l.mark(t) != ';'
+	named := token{}           // the word behind a FORMAT, until it is clear what it is
+	var before, previous token // the two tokens before t
+	for t := l.next(); t.kind != tokenEnd; before, previous, t = previous, t, l.next() {
+		mark := l.mark(t)
+		if ended && mark != ';' {
+			o.several = true
 		}
-		switch l.mark(t) {
+		if named.kind != tokenEnd && mark != ';' && !l.is(t, "SETTINGS") {
+			o.format = "" // a column or table of that name
+		}
+		named = token{}
+		switch mark {
 		case '(', '[', '{':
 			depth++
 		case ')', ']', '}':
@@ -183,15 +191,19 @@ func outlineOf(sql string) outline {
 		case ';':
 			ended = true
 		}
-		if t.kind == tokenWord {
-			o.outfile = o.outfile || l.is(t, "OUTFILE") && l.is(previous, "INTO")
-			o.infile = o.infile || l.is(t, "INFILE") && l.is(previous, "FROM")
-			o.totals = o.totals || l.is(t, "TOTALS") && l.is(previous, "WITH")
-			if depth == 0 && l.is(previous, "FORMAT") {
-				o.format = sql[t.start:t.end]
-			}
+		if !ended && o.format == "" {
+			o.clauses = t.end
 		}
-		previous = t
+		if t.kind != tokenWord {
+			continue
+		}
+		o.outfile = o.outfile || l.is(t, "OUTFILE") && l.is(previous, "INTO")
+		o.infile = o.infile || l.is(t, "INFILE") && l.is(previous, "FROM")
+		o.insert = o.insert || l.is(t, "INTO") && l.is(previous, "INSERT")
+		o.totals = o.totals || l.is(t, "TOTALS") && l.is(previous, "WITH")
+		if depth == 0 && l.is(previous, "FORMAT") && before.kind != tokenEnd {
+			o.format, o.clauses, named = sql[t.start:t.end], previous.start, t
+		}
 	}
 	return o
 }
