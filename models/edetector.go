@@ -40,6 +40,12 @@ const maxLogR = 1e9
 // (4) Slots without events are no steps: before the alarm lie at least τ-1 active slots,
 // whatever lies between them, so the mean time to it is at least (c-1)·slot.
 //
+// (5) A weighted average of e-detectors that share their slots, with weights that add up
+// to at most 1, keeps the promise, also where some use Set and others Mul: at the first
+// call of slot τ at which the average is ≥ c, the former are at most what they are at the
+// close of τ, whose mean is at most E[τ] by (1), and the mean of the latter is at most
+// E[τ] by (3).
+//
 // After an alarm Reset begins anew, so alarms come at most once in c active slots on
 // average. The past includes the baseline: it may learn from closed slots, never from the
 // open one. Use either Set or Mul inside one slot, not both.
@@ -96,26 +102,4 @@ func AlarmLevelCalls(calls float64) float64 {
 		return 0
 	}
 	return math.Log(calls)
-}
-
-// LogMix returns log Σ weights[i]·exp(logs[i]), without overflow. The weighted average of
-// e-values, and of e-detectors that share their slots, is one again if the weights are not
-// negative and add up to at most 1. It is -Inf for no logs.
-func LogMix(weights, logs []float64) float64 {
-	high := math.Inf(-1)
-	for i, l := range logs {
-		if weights[i] > 0 {
-			high = max(high, l)
-		}
-	}
-	if math.IsInf(high, -1) {
-		return high
-	}
-	sum := 0.0
-	for i, l := range logs {
-		if weights[i] > 0 {
-			sum += weights[i] * math.Exp(l-high)
-		}
-	}
-	return high + math.Log(sum)
 }

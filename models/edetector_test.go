@@ -71,16 +71,6 @@ func TestAlarmLevelIsTheBudgetInSlots(t *testing.T) {
 	}
 }
 
-func TestLogMixIsAWeightedAverage(t *testing.T) {
-	got := LogMix([]float64{0.25, 0.75, 0}, []float64{1000, 1001, 1e6})
-	if want := 1000 + math.Log(0.25+0.75*math.E); math.Abs(got-want) > 1e-9 {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	if !math.IsInf(LogMix(nil, nil), -1) {
-		t.Error("no logs have a mix")
-	}
-}
-
 // runLength returns in which slot the first alarm came, at most limit.
 func runLength(limit int, level float64, slot func(d *EDetector) bool) int {
 	var d EDetector
