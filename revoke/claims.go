@@ -52,6 +52,7 @@ type member struct {
 	Detection  string `json:"detection,omitempty"`
 	By         string `json:"by,omitempty"`
 	Releases   string `json:"releases,omitempty"`
+	Shield     int64  `json:"shield,omitempty"`
 }
 
 // subID is a complex subject (OpenID Shared Signals Framework 1.0; RFC 9493 formats). A
@@ -111,7 +112,7 @@ func newClaims(r Revocation, issuer, audience string) (claims, error) {
 		Estop: &member{
 			Tenant: r.Tenant, Scope: r.Scope, Subject: r.Subject, Action: r.Action,
 			IssuedAt: r.IssuedAt.UnixNano(), ValidAfter: nanos(r.ValidAfter), Until: r.Until.UnixNano(),
-			Detector: r.Detector, Detection: r.Detection, By: r.By, Releases: r.Releases,
+			Detector: r.Detector, Detection: r.Detection, By: r.By, Releases: r.Releases, Shield: nanos(r.Shield),
 		},
 	})
 	if err != nil {
@@ -162,7 +163,7 @@ func (ev event) revocation(id string) Revocation {
 	return Revocation{
 		ID: id, Tenant: m.Tenant, Scope: m.Scope, Subject: m.Subject, Action: m.Action,
 		IssuedAt: moment(m.IssuedAt), ValidAfter: moment(m.ValidAfter), Until: moment(m.Until),
-		Detector: m.Detector, Detection: m.Detection, By: m.By, Releases: m.Releases,
+		Detector: m.Detector, Detection: m.Detection, By: m.By, Releases: m.Releases, Shield: moment(m.Shield),
 		Reason: ev.ReasonAdmin["en"], Initiator: ev.Initiating,
 	}
 }

@@ -47,7 +47,7 @@ func NewClient(ctx context.Context, nc *nats.Conn, o ClientOptions) (*Client, er
 	if o.Verifier.Keys == nil {
 		o.Verifier = o.Signer.Verifier()
 	}
-	pub, err := NewPublisher(ctx, nc, PublisherOptions{Replicas: o.Replicas, Clock: o.Clock})
+	pub, err := NewPublisher(ctx, nc, PublisherOptions{Replicas: o.Replicas, Clock: o.Clock, Verifier: o.Verifier})
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +115,11 @@ func (c *Client) Send(ctx context.Context, rec Record) ([]Ack, error) {
 }
 
 // Release ends what is active on a target before its time. The release lasts as long as
-// the revocation would have, so that no late copy brings that back. Without an active
-// revocation the error wraps ErrNotActive. It waits as Kill does.
-func (c *Client) Release(ctx context.Context, tenant string, scope Scope, subject, reason string) ([]Ack, error) {
+// the revocation would have, so that no late copy brings that back. For the time shield no
+// detector can stop the target again: without it, the evidence that stopped the target
+// would do so at once. Without an active revocation the error wraps ErrNotActive. It waits
+// as Kill does.
+func (c *Client) Release(ctx context.Context, tenant string, scope Scope, subject, reason string, shield time.Duration) ([]Ack, error) {
 	rec, err := c.find(ctx, Revocation{Tenant: tenant, Scope: scope, Subject: subject})
 	if err != nil {
 		return nil, err
@@ -127,10 +129,17 @@ func (c *Client) Release(ctx context.Context, tenant string, scope Scope, subjec
 		// The issuer's clock is ahead of ours: a release must be later to hold.
 		at = rec.IssuedAt.Add(1)
 	}
-	return c.Kill(ctx, Revocation{
+	r := Revocation{
 		Tenant: tenant, Scope: scope, Subject: subject, Action: Release,
 		IssuedAt: at, Until: rec.Until, Reason: reason, Releases: rec.ID,
-	})
+	}
+	if shield > 0 {
+		r.Shield = at.Add(shield)
+		if r.Shield.After(r.Until) {
+			r.Until = r.Shield
+		}
+	}
+	return c.Kill(ctx, r)
 }
 
 func (c *Client) find(ctx context.Context, target Revocation) (Revocation, error) {
@@ -155,9 +164,8 @@ func (c *Client) active(ctx context.Context, filter string) ([]Revocation, error
 	_, err := ReadStream(ctx, c.nc, filter, 1, func(m StreamMessage) error {
 		// A message that replaced an earlier one while we read comes later: it wins.
 		delete(last, m.Subject)
-		r, err := c.o.Verifier.Verify(m.Token, c.o.Clock())
-		known := err == nil || errors.Is(err, ErrUnknownKind)
-		if known && r.Action != Release && m.Subject == Subject(r) {
+		r, ok := c.o.Verifier.genuine(m.Subject, m.Token, c.o.Clock())
+		if ok && r.Action != Release {
 			last[m.Subject] = r
 		}
 		return nil

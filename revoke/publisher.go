@@ -21,6 +21,9 @@ const (
 type PublisherOptions struct {
 	Replicas int              // of the stream; 0 means 1
 	Clock    func() time.Time // nil: time.Now
+	// Verifier lets the publisher know what others published, so that it weakens none of
+	// it. Without keys it knows only what it published itself.
+	Verifier Verifier
 }
 
 // Publisher sends signed revocations: one message reaches every guard that is connected
@@ -28,6 +31,7 @@ type PublisherOptions struct {
 type Publisher struct {
 	js    jetstream.JetStream
 	clock func() time.Time
+	held  *held
 }
 
 // NewPublisher makes sure that the stream exists as it must be, and returns a publisher.
@@ -44,11 +48,18 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 	if p.clock == nil {
 		p.clock = time.Now
 	}
+	if p.held, err = newHeld(ctx, nc, o.Verifier, p.clock); err != nil {
+		p.Close()
+		return nil, err
+	}
 	return p, nil
 }
 
-// Close ends the publisher's subscription to acknowledgements. The connection stays open.
-func (p *Publisher) Close() { p.js.CleanupPublisher() }
+// Close ends the publisher's subscriptions. The connection stays open.
+func (p *Publisher) Close() {
+	p.js.CleanupPublisher()
+	p.held.close()
+}
 
 // Stored is the stream's word, to come, that it keeps a revocation.
 type Stored struct {
@@ -72,7 +83,9 @@ func (s *Stored) Wait(ctx context.Context) error {
 // it without waiting for the disk. Durability comes later: see Stored.
 //
 // All messages about one target share a subject, so the last one holds; the same record
-// twice is one record. A record that has already ended is refused with ErrExpired.
+// twice is one record. A record that has already ended is refused with ErrExpired, and one
+// of a detector that would weaken what is in force, or that a release shields from, with
+// ErrOutranked or ErrShielded: then there is nothing to do.
 func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
 	if err := rec.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
@@ -85,6 +98,9 @@ func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, ErrExpired)
 	}
 	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
+	}
+	if err := p.held.take(rec.Revocation, p.clock()); err != nil {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
 	}
 	future, err := p.js.PublishMsgAsync(message(rec, left))

@@ -50,6 +50,9 @@ type Revocation struct {
 	Initiator string `json:"initiator"` // policy: a detector; admin: a person
 	By        string `json:"by,omitempty"`
 	Releases  string `json:"releases,omitempty"` // for a release: the ID that it ends
+	// Shield, for a release, is until when no detector may stop the target again; a person
+	// may. Zero shields from nothing but a repetition of what was released.
+	Shield time.Time `json:"shield,omitzero"`
 }
 
 // Record is a revocation with its signed form, as it is written to Kafka.
@@ -67,5 +70,6 @@ type Ack struct {
 	// Cancelled is how many calls in flight the guard cancelled.
 	Cancelled int `json:"cancelled"`
 	// Latency is from the revocation's IssuedAt to AppliedAt, nanoseconds, by the guard's clock.
+	// Clocks differ, so it may be negative; never compare it between machines.
 	Latency time.Duration `json:"latency_ns"`
 }

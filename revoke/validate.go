@@ -106,6 +106,8 @@ func (r Revocation) validateTimes() error {
 		return fmt.Errorf("%w: lasts %v, longer than %v", ErrInvalid, r.Until.Sub(r.IssuedAt), MaxDuration)
 	case !r.ValidAfter.IsZero() && !inRange(r.ValidAfter):
 		return fmt.Errorf("%w: valid_after %v is out of range", ErrInvalid, r.ValidAfter)
+	case !r.Shield.IsZero() && (r.Action != Release || !inRange(r.Shield) || r.Shield.After(r.Until)):
+		return fmt.Errorf("%w: shield %v: only a release shields, and not beyond its until", ErrInvalid, r.Shield)
 	}
 	return nil
 }
