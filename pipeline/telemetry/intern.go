@@ -1,51 +1,64 @@
 package telemetry
 
 import (
+	"encoding/binary"
 	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 )
 
 const (
-	chunkBytes = 64 << 10 // of one block of an Interner's arena; no string is longer
-	firstSlots = 64
-	lengthBits = 17 // of span: chunkBytes fits
+	chunkBytes  = 64 << 10 // of one block of an Interner's arena
+	headerBytes = 8        // before each string in the arena: its number and its length
+	firstSlots  = 64
+
+	// LongestString is the length of the longest string that an Interner takes.
+	LongestString = chunkBytes - headerBytes
 )
 
 // Interner gives each different string a dense number, 0, 1, 2, …, and keeps the string
-// once. It is open addressing over 4-byte slots; the strings lie in blocks without
-// pointers, so that a million of them cost the garbage collector nothing. A look-up that
-// finds its string allocates nothing. One goroutine at a time.
+// once. A look-up that finds its string allocates nothing and touches two cache lines: the
+// slot, and the string with its number before it. The strings lie in blocks without
+// pointers, so a million of them cost the garbage collector nothing. One goroutine at a
+// time.
 type Interner struct {
 	max    int
-	slots  []uint32 // id+1; 0 is empty; a power of two, at most three quarters full
-	hashes []uint64 // by id
-	spans  []uint64 // by id: position in the arena << lengthBits | length
-	chunks [][]byte
+	slots  []uint64 // tag of the hash | place+1; 0 is empty; a power of two, at most 3/4 full
+	hashes []uint64 // by number
+	places []uint64 // by number: block·chunkBytes + offset of the header
+	chunks []*[chunkBytes]byte
+	used   int // bytes of the last block
 }
+
+const (
+	placeBits = 40
+	placeMask = 1<<placeBits - 1
+	tagMask   = ^uint64(placeMask)
+)
 
 // NewInterner returns an interner for at most max strings.
 func NewInterner(max int) *Interner {
-	return &Interner{max: max, slots: make([]uint32, firstSlots)}
+	return &Interner{max: max, slots: make([]uint64, firstSlots)}
 }
 
 // Intern returns the number of b, and whether it is new. It returns ok false, and keeps
-// nothing, where b is new and the interner is full or b is longer than 64 KiB. It does not
-// retain b.
+// nothing, where b is new and the interner is full or b is longer than LongestString. It
+// does not retain b.
 func (n *Interner) Intern(b []byte) (id uint32, fresh, ok bool) {
 	h := xxhash.Sum64(b)
 	slot, id, found := n.find(h, b)
 	if found {
 		return id, false, true
 	}
-	if len(n.spans) >= n.max || len(b) > chunkBytes {
+	if len(n.places) >= n.max || len(b) > LongestString {
 		return 0, false, false
 	}
-	id = uint32(len(n.spans))
-	n.spans = append(n.spans, n.keep(b))
+	id = uint32(len(n.places))
+	place := n.keep(id, b)
+	n.places = append(n.places, place)
 	n.hashes = append(n.hashes, h)
-	n.slots[slot] = id + 1
-	if len(n.spans)*4 > len(n.slots)*3 {
+	n.slots[slot] = h&tagMask | (place + 1)
+	if len(n.places)*4 > len(n.slots)*3 {
 		n.grow()
 	}
 	return id, true, true
@@ -60,7 +73,7 @@ func (n *Interner) Lookup(b []byte) (id uint32, ok bool) {
 // String returns the string with the number id, which Intern gave. It stays valid for as
 // long as anybody holds it.
 func (n *Interner) String(id uint32) string {
-	b := n.bytes(id)
+	_, b := n.at(n.places[id])
 	// The arena is written once and never again, which is what a string asks for.
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
@@ -69,15 +82,16 @@ func (n *Interner) String(id uint32) string {
 func (n *Interner) Hash(id uint32) uint64 { return n.hashes[id] }
 
 // Len returns how many strings there are; the next new one gets this number.
-func (n *Interner) Len() int { return len(n.spans) }
+func (n *Interner) Len() int { return len(n.places) }
 
 // Reset forgets every string. Strings that String returned stay valid.
 func (n *Interner) Reset() {
 	clear(n.slots)
-	n.hashes, n.spans, n.chunks = n.hashes[:0], n.spans[:0], nil
+	n.hashes, n.places, n.chunks, n.used = n.hashes[:0], n.places[:0], nil, 0
 }
 
-// find returns the id of b, or the empty slot where it belongs.
+// find returns the number of b, or the empty slot where it belongs. The slot's index comes
+// from the low bits of the hash and its tag from the high ones.
 func (n *Interner) find(h uint64, b []byte) (slot int, id uint32, found bool) {
 	mask := len(n.slots) - 1
 	for slot = int(h) & mask; ; slot = (slot + 1) & mask {
@@ -85,38 +99,45 @@ func (n *Interner) find(h uint64, b []byte) (slot int, id uint32, found bool) {
 		if v == 0 {
 			return slot, 0, false
 		}
-		if n.hashes[v-1] == h && string(n.bytes(v-1)) == string(b) {
-			return slot, v - 1, true
+		if (v^h)&tagMask == 0 {
+			if id, s := n.at(v&placeMask - 1); string(s) == string(b) {
+				return slot, id, true
+			}
 		}
 	}
 }
 
-func (n *Interner) bytes(id uint32) []byte {
-	span := n.spans[id]
-	at, length := span>>lengthBits, span&(1<<lengthBits-1)
-	return n.chunks[at/chunkBytes][at%chunkBytes:][:length]
+// at returns the number and the string at a place of the arena.
+func (n *Interner) at(place uint64) (id uint32, b []byte) {
+	r := n.chunks[place/chunkBytes][place%chunkBytes:]
+	return binary.LittleEndian.Uint32(r), r[headerBytes:][:binary.LittleEndian.Uint32(r[4:])]
 }
 
-// keep copies b to the end of the arena, in one block.
-func (n *Interner) keep(b []byte) (span uint64) {
-	last := len(n.chunks) - 1
-	if last < 0 || len(n.chunks[last])+len(b) > chunkBytes {
-		n.chunks = append(n.chunks, make([]byte, 0, chunkBytes))
-		last++
+// keep writes b behind its number and length at the end of the arena, in one block.
+func (n *Interner) keep(id uint32, b []byte) (place uint64) {
+	size := headerBytes + len(b)
+	if len(n.chunks) == 0 || n.used+size > chunkBytes {
+		n.chunks = append(n.chunks, new([chunkBytes]byte))
+		n.used = 0
 	}
-	at := last*chunkBytes + len(n.chunks[last])
-	n.chunks[last] = append(n.chunks[last], b...)
-	return uint64(at)<<lengthBits | uint64(len(b))
+	last := len(n.chunks) - 1
+	r := n.chunks[last][n.used:]
+	binary.LittleEndian.PutUint32(r, id)
+	binary.LittleEndian.PutUint32(r[4:], uint32(len(b)))
+	copy(r[headerBytes:], b)
+	place = uint64(last)*chunkBytes + uint64(n.used)
+	n.used += size
+	return place
 }
 
 func (n *Interner) grow() {
-	n.slots = make([]uint32, 2*len(n.slots))
+	n.slots = make([]uint64, 2*len(n.slots))
 	mask := len(n.slots) - 1
 	for id, h := range n.hashes {
 		slot := int(h) & mask
 		for n.slots[slot] != 0 {
 			slot = (slot + 1) & mask
 		}
-		n.slots[slot] = uint32(id) + 1
+		n.slots[slot] = h&tagMask | (n.places[id] + 1)
 	}
 }
