@@ -16,9 +16,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Options says how a broker runs. Only Dir is needed.
@@ -46,12 +49,32 @@ var ErrInUse = errors.New("directory is in use by another broker")
 // Broker is one running broker: one node, on loopback only.
 type Broker struct {
 	opts    Options
+	log     *slog.Logger
+	lock    *os.File
 	cluster *kfake.Cluster
 	addr    string
-	lock    *os.File
-	log     *slog.Logger
+	client  *kgo.Client // to itself, for retention and compaction
+	admin   *kadm.Client
 
+	deletedUnread, compactions atomic.Int64
+
+	// Of the loop that keeps the log bounded alone.
+	checkpointed   string
+	compactedBytes map[string]int64
+
+	stopLoop context.CancelFunc
+	loopDone chan struct{}
 	stopOnce sync.Once
+	done     chan struct{}
+	err      error // valid once done is closed
+}
+
+// Stats counts since Start.
+type Stats struct {
+	// DeletedUnread records were deleted at the hard bound before a reader had committed them.
+	DeletedUnread int64
+	// Compactions of the topics with cleanup.policy=compact.
+	Compactions int64
 }
 
 // Start opens or creates the log in opts.Dir and serves it. It returns ErrInUse (wrapped) when another broker, in
@@ -65,10 +88,21 @@ func Start(opts Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock %q: %w", opts.Dir, err)
 	}
-	b := &Broker{opts: opts, lock: lock, log: opts.Logger}
+	b := &Broker{
+		opts: opts, log: opts.Logger, lock: lock,
+		compactedBytes: make(map[string]int64),
+		loopDone:       make(chan struct{}),
+		done:           make(chan struct{}),
+	}
 	if err := b.open(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b.stopLoop = cancel
+	go func() {
+		defer close(b.loopDone)
+		b.keepBounded(ctx)
+	}()
 	return b, nil
 }
 
@@ -84,12 +118,17 @@ func (o Options) withDefaults() Options {
 }
 
 func (b *Broker) open() error {
+	if err := recoverDir(b.opts.Dir); err != nil {
+		return err
+	}
 	port, err := choosePort(b.opts.Dir, b.opts.Port)
 	if err != nil {
 		return err
 	}
+	gate := newGate()
 	b.cluster, err = kfake.NewCluster(
 		kfake.Ports(port),
+		kfake.ListenFn(gate.listen),
 		kfake.ClusterID("estop-embedded"),
 		kfake.DataDir(b.opts.Dir),
 		kfake.BrokerConfigs(brokerConfigs(b.opts.Retention)),
@@ -99,20 +138,71 @@ func (b *Broker) open() error {
 		return fmt.Errorf("cannot open the log in %q: %w", b.opts.Dir, err)
 	}
 	b.addr = b.cluster.ListenAddrs()[0]
-	return rememberPort(b.opts.Dir, b.addr)
+	if err := b.prepare(); err != nil {
+		b.cluster.Close()
+		return err
+	}
+	gate.open()
+	return nil
+}
+
+// prepare is what happens before the first client is let in.
+func (b *Broker) prepare() error {
+	if err := forgetCleanStop(b.opts.Dir); err != nil {
+		return err
+	}
+	if err := b.applyLogStarts(); err != nil {
+		return err
+	}
+	if err := rememberPort(b.opts.Dir, b.addr); err != nil {
+		return err
+	}
+	interceptRequests(b.cluster)
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.addr))
+	if err != nil {
+		return fmt.Errorf("cannot make a client for the broker: %w", err)
+	}
+	b.client, b.admin = client, kadm.NewClient(client)
+	return nil
 }
 
 // Addrs returns the bootstrap addresses, as host:port.
 func (b *Broker) Addrs() []string { return []string{b.addr} }
 
+// Stats returns what the broker has counted so far.
+func (b *Broker) Stats() Stats {
+	return Stats{DeletedUnread: b.deletedUnread.Load(), Compactions: b.compactions.Load()}
+}
+
 // Stop writes what is still in memory, closes every connection and frees the directory. It may be called twice.
-func (b *Broker) Stop() {
+func (b *Broker) Stop() { b.fail(nil) }
+
+// Done is closed once the broker has ended, by Stop or because it could not go on; Err then says why.
+func (b *Broker) Done() <-chan struct{} { return b.done }
+
+// Err returns why the broker ended: nil while it runs and after Stop.
+func (b *Broker) Err() error {
+	select {
+	case <-b.done:
+		return b.err
+	default:
+		return nil
+	}
+}
+
+func (b *Broker) fail(why error) {
 	b.stopOnce.Do(func() {
+		b.stopLoop()
+		<-b.loopDone
+		b.client.Close()
 		b.cluster.Close()
 		if err := b.lock.Close(); err != nil {
 			b.log.Error("cannot free the broker's directory", "err", err)
 		}
+		b.err = why
+		close(b.done)
 	})
+	<-b.done
 }
 
 // brokerConfigs keeps kfake from ever deleting by itself: it would delete what nobody has read yet, and an emptied
@@ -160,18 +250,6 @@ func rememberPort(dir, addr string) error {
 }
 
 func portFile(dir string) string { return filepath.Join(dir, "port") }
-
-// writeFileAtomic replaces path with data; a reader sees the old or the new content, never a part.
-func writeFileAtomic(path string, data []byte) error {
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return fmt.Errorf("cannot write %q: %w", tmp, err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("cannot replace %q: %w", path, err)
-	}
-	return nil
-}
 
 // engineLogger hands kfake's warnings and errors on; the rest is noise.
 type engineLogger struct{ log *slog.Logger }

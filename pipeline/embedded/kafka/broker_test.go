@@ -64,14 +64,17 @@ func produce(t testing.TB, c *kgo.Client, topic string, partition int32, values 
 // consume returns the values of n records of a topic from its start.
 func consume(t testing.TB, b *Broker, topic string, n int) []string {
 	t.Helper()
-	c := client(t, b, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	defer c.Close()
+	return consumeWith(t, client(t, b, kgo.ConsumeTopics(topic)), n)
+}
+
+func consumeWith(t testing.TB, c *kgo.Client, n int) []string {
+	t.Helper()
 	ctx := within(t, 20*time.Second)
 	var values []string
 	for len(values) < n {
 		fs := c.PollFetches(ctx)
 		if err := fs.Err(); err != nil {
-			t.Fatalf("cannot consume %q after %d of %d records: %v", topic, len(values), n, err)
+			t.Fatalf("cannot consume after %d of %d records: %v", len(values), n, err)
 		}
 		fs.EachRecord(func(r *kgo.Record) { values = append(values, string(r.Value)) })
 	}
