@@ -57,80 +57,83 @@ func (p *Program) Features() []int {
 // Eval says whether the condition holds for the values of the features, which are in the
 // order of Compiled.Features; NaN is a value that is not known. It does not allocate.
 func (p *Program) Eval(values []float64) bool {
+	// The top of the stack is in x; what is below it is in stack.
 	var stack [maxProgramDepth]float64
-	top := -1
+	x, below := 0.0, 0
 	for i := range p.code {
 		in := &p.code[i]
 		switch in.op {
 		case opLoad:
-			top++
-			stack[top&(maxProgramDepth-1)] = values[in.index]
+			stack[below&(maxProgramDepth-1)] = x
+			below++
+			x = values[in.index]
+			continue
 		case opNumber:
-			top++
-			stack[top&(maxProgramDepth-1)] = in.value
+			stack[below&(maxProgramDepth-1)] = x
+			below++
+			x = in.value
+			continue
 		case opNegate:
-			stack[top&(maxProgramDepth-1)] *= -1
+			x = -x
+			continue
 		case opNot:
-			stack[top&(maxProgramDepth-1)] = 1 - stack[top&(maxProgramDepth-1)]
-		default:
-			b := stack[top&(maxProgramDepth-1)]
-			top--
-			a := &stack[top&(maxProgramDepth-1)]
-			*a = apply(in.op, *a, b)
+			x = 1 - x
+			continue
+		}
+		below--
+		a := stack[below&(maxProgramDepth-1)]
+		switch in.op {
+		case opAdd:
+			x = a + x
+		case opSub:
+			x = a - x
+		case opMul:
+			x = a * x
+		case opDiv:
+			x = divide(a, x)
+		case opLess:
+			x = truth(a < x, a, x)
+		case opLessEqual:
+			x = truth(a <= x, a, x)
+		case opGreater:
+			x = truth(a > x, a, x)
+		case opGreaterEqual:
+			x = truth(a >= x, a, x)
+		case opEqual:
+			x = truth(a == x, a, x)
+		case opNotEqual:
+			x = truth(a != x, a, x)
+		case opAnd:
+			x = and(a, x)
+		case opOr:
+			x = 1 - and(1-a, 1-x)
 		}
 	}
-	return stack[0] == 1
+	return x == 1
 }
 
-// apply returns a op b; truth is 1, falsehood 0, unknown NaN.
-func apply(op opcode, a, b float64) float64 {
-	switch op {
-	case opAdd:
-		return a + b
-	case opSub:
-		return a - b
-	case opMul:
-		return a * b
-	case opDiv:
-		if b == 0 {
-			return math.NaN()
-		}
-		return a / b
-	case opAnd:
-		if a == 0 || b == 0 {
-			return 0
-		}
-		return a * b
-	case opOr:
-		if a == 1 || b == 1 {
-			return 1
-		}
-		return a + b
-	}
-	return compare(op, a, b)
-}
-
-func compare(op opcode, a, b float64) float64 {
-	if a != a || b != b {
+func divide(a, b float64) float64 {
+	if b == 0 {
 		return math.NaN()
 	}
-	var holds bool
-	switch op {
-	case opLess:
-		holds = a < b
-	case opLessEqual:
-		holds = a <= b
-	case opGreater:
-		holds = a > b
-	case opGreaterEqual:
-		holds = a >= b
-	case opEqual:
-		holds = a == b
-	case opNotEqual:
-		holds = a != b
-	}
-	if holds {
+	return a / b
+}
+
+// truth is the number for holds, which is what comparing a and b gave: 1, 0, or NaN
+// where either is not known.
+func truth(holds bool, a, b float64) float64 {
+	switch {
+	case holds && a == a && b == b:
 		return 1
+	case a != a || b != b:
+		return math.NaN()
 	}
 	return 0
+}
+
+func and(a, b float64) float64 {
+	if a == 0 || b == 0 {
+		return 0
+	}
+	return a * b
 }
