@@ -67,12 +67,15 @@ func (c *Client) Publisher() *Publisher { return c.pub }
 // What r leaves empty is filled in: ID, IssuedAt, Initiator (admin), By and, for the scope
 // tenant, Subject. Until is never filled in.
 func (c *Client) Kill(ctx context.Context, r Revocation) ([]Ack, error) {
-	rec, err := c.o.Signer.Record(c.fill(r))
+	rec, err := c.Record(r)
 	if err != nil {
 		return nil, err
 	}
 	return c.Send(ctx, rec)
 }
+
+// Record fills in what r leaves empty, as Kill does, and signs it.
+func (c *Client) Record(r Revocation) (Record, error) { return c.o.Signer.Record(c.fill(r)) }
 
 func (c *Client) fill(r Revocation) Revocation {
 	if r.IssuedAt.IsZero() {
@@ -120,9 +123,18 @@ func (c *Client) Send(ctx context.Context, rec Record) ([]Ack, error) {
 // would do so at once. Without an active revocation the error wraps ErrNotActive. It waits
 // as Kill does.
 func (c *Client) Release(ctx context.Context, tenant string, scope Scope, subject, reason string, shield time.Duration) ([]Ack, error) {
-	rec, err := c.find(ctx, Revocation{Tenant: tenant, Scope: scope, Subject: subject})
+	rec, err := c.ReleaseRecord(ctx, tenant, scope, subject, reason, shield)
 	if err != nil {
 		return nil, err
+	}
+	return c.Send(ctx, rec)
+}
+
+// ReleaseRecord makes and signs the release that Release sends.
+func (c *Client) ReleaseRecord(ctx context.Context, tenant string, scope Scope, subject, reason string, shield time.Duration) (Record, error) {
+	rec, err := c.find(ctx, Revocation{Tenant: tenant, Scope: scope, Subject: subject})
+	if err != nil {
+		return Record{}, err
 	}
 	at := c.o.Clock()
 	if !at.After(rec.IssuedAt) {
@@ -139,7 +151,7 @@ func (c *Client) Release(ctx context.Context, tenant string, scope Scope, subjec
 			r.Until = r.Shield
 		}
 	}
-	return c.Kill(ctx, r)
+	return c.Record(r)
 }
 
 func (c *Client) find(ctx context.Context, target Revocation) (Revocation, error) {
