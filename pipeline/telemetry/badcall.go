@@ -25,7 +25,7 @@ const (
 	ReasonEmptyAgent     = "empty_agent"      // agent missing or empty
 	ReasonBadProtobuf    = "bad_protobuf"     // not the wire format of estop.v1.Call
 	ReasonBadGzip        = "bad_gzip"         // gzip that does not unpack
-	ReasonGzipBomb       = "gzip_bomb"        // gzip that unpacks to more than MaxFile or MaxRatio allow
+	ReasonGzipBomb       = "gzip_bomb"        // gzip that unpacks to more than a message may have, or MaxRatio allows
 	ReasonUnknownFormat  = "unknown_format"   // no content type, and the bytes do not tell
 	ReasonEmpty          = "empty"            // no bytes
 )

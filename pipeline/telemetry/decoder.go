@@ -41,18 +41,21 @@ func (d *Decoder) Start(f Format, raw []byte) {
 	d.scan.limits = d.Limits.withDefaults()
 	d.raw, d.format, d.state, d.index = raw, f, atStart, 0
 	d.reason, d.detail = "", ""
+	l := &d.scan.limits
+	most := l.MaxFile
+	if f == JSON || f == Protobuf {
+		most = l.MaxBytes
+	}
 	if gzipped(raw) {
-		d.raw, d.reason = d.gz.unpack(raw, &d.scan.limits)
+		d.raw, d.reason = d.gz.unpack(raw, most, l.MaxRatio)
 		d.detail = "in gzip"
 	}
-	if d.reason == "" && d.format == Auto {
+	if d.reason == "" && f == Auto {
 		if d.format = d.scan.sniff(d.raw); d.format == Auto {
 			d.reason, d.detail = ReasonUnknownFormat, "no content type, and not JSON"
+		} else if d.format == JSON {
+			most = l.MaxBytes
 		}
-	}
-	most := d.scan.limits.MaxBytes
-	if d.format == CloudTrail {
-		most = d.scan.limits.MaxFile
 	}
 	if d.reason == "" && len(d.raw) > most {
 		d.reason, d.detail = ReasonTooLarge, fmt.Sprintf("%d bytes, at most %d", len(d.raw), most)

@@ -15,8 +15,8 @@ type gunzipper struct {
 }
 
 // unpack returns what raw unpacks to, valid until the next unpack, or a reason. It stops
-// as soon as a limit is passed, and never holds more than MaxFile and one byte.
-func (g *gunzipper) unpack(raw []byte, l *Limits) ([]byte, string) {
+// as soon as that is more than most bytes, or more than the ratio allows.
+func (g *gunzipper) unpack(raw []byte, most, ratio int) ([]byte, string) {
 	if cap(g.out) > keepBytes {
 		g.out = nil
 	}
@@ -26,7 +26,7 @@ func (g *gunzipper) unpack(raw []byte, l *Limits) ([]byte, string) {
 	if err := g.zr.Reset(&g.in); err != nil {
 		return nil, ReasonBadGzip
 	}
-	most := min(l.MaxFile, max(ratioFrom, l.MaxRatio*len(raw)))
+	most = min(most, max(ratioFrom, ratio*len(raw)))
 	for {
 		if len(g.out) == cap(g.out) {
 			g.out = append(g.out, make([]byte, max(4096, min(cap(g.out), most+1-len(g.out))))...)[:len(g.out)]

@@ -2,8 +2,8 @@ package telemetry
 
 // The bounds that hold for untrusted bytes unless Limits says otherwise.
 const (
-	DefaultMaxBytes   = 1 << 20  // of one call, as it was sent
-	DefaultMaxFile    = 64 << 20 // of one message after gunzip
+	DefaultMaxBytes   = 1 << 20  // of one call, unpacked
+	DefaultMaxFile    = 64 << 20 // of one CloudTrail file, unpacked
 	DefaultMaxRatio   = 256      // gunzipped to gzipped, once past ratioFrom
 	DefaultMaxField   = 4 << 10  // of one value that is kept
 	DefaultMaxChain   = 64       // members of the delegation chain
