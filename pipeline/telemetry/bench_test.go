@@ -1,7 +1,9 @@
 package telemetry
 
 import (
+	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 )
@@ -39,6 +41,22 @@ func reportCalls(b *testing.B) {
 }
 
 func BenchmarkDecodeJSON(b *testing.B) { benchDecode(b, JSON, []byte(benchJSON)) }
+
+func BenchmarkDecodeCloudTrail(b *testing.B) { benchDecode(b, CloudTrail, []byte(trailRecord)) }
+
+func BenchmarkSplit(b *testing.B) {
+	stream := []byte(strings.Repeat(benchJSON+"\n", 1000))
+	b.SetBytes(int64(len(stream)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, err := range Split(bytes.NewReader(stream), Auto, Limits{}) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "calls/s")
+}
 
 func BenchmarkDecodeProto(b *testing.B) {
 	benchDecode(b, Protobuf, AppendProto(nil, benchCall(b)))

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"io"
+	"unicode/utf8"
 )
 
 // record is what estop reads of one CloudTrail record (record contents 1.11). Types are
@@ -395,10 +396,21 @@ func (s *scanner) recordContext(r *record, c *Call) {
 		{"omitted", r.omitted},
 	} {
 		if len(e.value) > 0 && len(c.Context) < s.limits.MaxContext {
-			value := e.value[:min(len(e.value), s.limits.MaxField)]
-			c.Context = append(c.Context, Pair{s.build(e.key), value})
+			c.Context = append(c.Context, Pair{s.build(e.key), cut(e.value, s.limits.MaxField)})
 		}
 	}
+}
+
+// cut returns at most n bytes of a text, and no part of a character. A long user agent is
+// no reason to lose sight of a call.
+func cut(b []byte, n int) []byte {
+	if len(b) <= n {
+		return b
+	}
+	for n > 0 && !utf8.RuneStart(b[n]) {
+		n--
+	}
+	return b[:n]
 }
 
 // outcome tells a refusal from other errors. Throttling is an error: nobody said no.

@@ -56,6 +56,9 @@ func checkCall(t *testing.T, c *Call) {
 		t.Fatalf("chain of %d, context of %d", len(c.Chain), len(c.Context))
 	}
 	texts := append([][]byte{c.ID, c.Tenant, c.Agent, c.Identity, c.Session, c.Action, c.Resource}, c.Chain...)
+	for _, p := range c.Context {
+		texts = append(texts, p.Key, p.Value)
+	}
 	for _, b := range texts {
 		if len(b) > DefaultMaxField || !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
 			t.Fatalf("not a text: %q", b)
