@@ -396,14 +396,14 @@ func (s *scanner) recordContext(r *record, c *Call) {
 		{"omitted", r.omitted},
 	} {
 		if len(e.value) > 0 && len(c.Context) < s.limits.MaxContext {
-			c.Context = append(c.Context, Pair{s.build(e.key), cut(e.value, s.limits.MaxField)})
+			c.Context = append(c.Context, Pair{s.build(e.key), shorten(e.value, s.limits.MaxField)})
 		}
 	}
 }
 
-// cut returns at most n bytes of a text, and no part of a character. A long user agent is
+// shorten returns at most n bytes of a text, and no part of a character. A long user agent is
 // no reason to lose sight of a call.
-func cut(b []byte, n int) []byte {
+func shorten(b []byte, n int) []byte {
 	if len(b) <= n {
 		return b
 	}
