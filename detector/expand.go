@@ -2,10 +2,10 @@ package detector
 
 import (
 	"cmp"
+	"container/heap"
 	"iter"
 	"math/rand/v2"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,44 +25,92 @@ type TestCall struct {
 	Context                          []TestPair
 }
 
-// moment is when one call of one group comes.
-type moment struct {
-	offset       time.Duration
-	group, index int32
-}
-
 // Expand gives the calls of the test in the order of their times; calls of one time come in
-// the order of the file. It gives the same calls every time.
+// the order of the file. It gives the same calls every time, and holds only those in memory
+// that jitter may still reorder.
 func (t Test) Expand() iter.Seq[TestCall] {
 	return func(yield func(TestCall) bool) {
-		for _, m := range t.moments() {
-			random := rand.New(rand.NewPCG(t.Seed, uint64(m.group)<<32|uint64(m.index)))
-			if !yield(t.Calls[m.group].call(m, random)) {
-				return
+		var queue moments
+		for g := range t.Calls {
+			queue = append(queue, t.tick(g, 0))
+		}
+		heap.Init(&queue)
+		for len(queue) > 0 {
+			m := heap.Pop(&queue).(moment)
+			c := t.Calls[m.group]
+			if !m.isTick {
+				if !yield(c.call(m, t.random(m.group, m.index))) {
+					return
+				}
+				continue
+			}
+			for i := range c.Burst {
+				heap.Push(&queue, t.moment(m.group, m.index*c.Burst+i))
+			}
+			if m.index+1 < c.Repeat {
+				heap.Push(&queue, t.tick(m.group, m.index+1))
 			}
 		}
 	}
 }
 
-func (t Test) moments() []moment {
-	var moments []moment
-	for g, c := range t.Calls {
-		random := rand.New(rand.NewPCG(t.Seed, ^uint64(g)))
-		for i := range c.Repeat * c.Burst {
-			at := c.At + c.Every*time.Duration(i/c.Burst)
-			if c.Jitter > 0 {
-				at += time.Duration(random.Int64N(int64(c.Jitter)))
-			}
-			moments = append(moments, moment{at, int32(g), int32(i)})
-		}
+// moment is when one call of a group comes, or one tick, with which its calls enter the queue.
+type moment struct {
+	offset time.Duration
+	isTick bool
+	group  int
+	index  int // of the call or the tick in the group
+}
+
+func (t Test) tick(group, index int) moment {
+	c := t.Calls[group]
+	return moment{c.At + c.Every*time.Duration(index), true, group, index}
+}
+
+func (t Test) moment(group, index int) moment {
+	c := t.Calls[group]
+	m := moment{t.tick(group, index/c.Burst).offset, false, group, index}
+	m.offset += c.late(t.random(group, index))
+	return m
+}
+
+// random is the source of one call's random numbers.
+func (t Test) random(group, index int) *rand.Rand {
+	return rand.New(rand.NewPCG(t.Seed, uint64(group)<<32|uint64(index)))
+}
+
+// late draws by how much a call comes after its tick. It is the first of the call's random numbers.
+func (c TestCalls) late(random *rand.Rand) time.Duration {
+	if c.Jitter <= 0 {
+		return 0
 	}
-	slices.SortStableFunc(moments, func(a, b moment) int { return cmp.Compare(a.offset, b.offset) })
-	return moments
+	return time.Duration(random.Int64N(int64(c.Jitter)))
+}
+
+// moments is a heap: the earliest first, and ticks before the calls of their time.
+type moments []moment
+
+func (ms moments) Len() int      { return len(ms) }
+func (ms moments) Swap(i, j int) { ms[i], ms[j] = ms[j], ms[i] }
+func (ms moments) Less(i, j int) bool {
+	a, b := ms[i], ms[j]
+	if a.offset == b.offset && a.isTick != b.isTick {
+		return a.isTick
+	}
+	return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.group, b.group), cmp.Compare(a.index, b.index)) < 0
+}
+func (ms *moments) Push(m any) { *ms = append(*ms, m.(moment)) }
+func (ms *moments) Pop() any {
+	last := len(*ms) - 1
+	m := (*ms)[last]
+	*ms = (*ms)[:last]
+	return m
 }
 
 // call makes one call of the group.
 func (c TestCalls) call(m moment, random *rand.Rand) TestCall {
-	fill := func(text string) string { return fillTemplate(text, int(m.index), random) }
+	c.late(random)
+	fill := func(text string) string { return fillTemplate(text, m.index, random) }
 	call := TestCall{
 		Offset: m.offset, Tenant: fill(c.Tenant), Agent: fill(c.Agent), Identity: fill(c.Identity), Session: fill(c.Session),
 		Action: fill(c.Action), Resource: fill(c.Resource), Outcome: c.Outcome,

@@ -95,7 +95,7 @@ func (r *reader) documents(data []byte) []*yaml.Node {
 		r.failAt(0, 0, "", "the file is not UTF-8")
 		return nil
 	}
-	r.lines = strings.Split(string(data), "\n")
+	r.lines = lineBreak.Split(string(data), -1)
 	var roots []*yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	for {
@@ -121,6 +121,9 @@ func (r *reader) documents(data []byte) []*yaml.Node {
 		roots = append(roots, doc.Content[0])
 	}
 }
+
+// lineBreak is what YAML counts as the end of a line.
+var lineBreak = regexp.MustCompile(`\r\n|[\n\r\x{85}\x{2028}\x{2029}]`)
 
 var (
 	yamlLine = regexp.MustCompile(`line (\d+): `)

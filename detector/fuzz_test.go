@@ -1,0 +1,116 @@
+package detector_test
+
+import (
+	"io/fs"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/detector/catalog"
+)
+
+// Whatever a file holds: it gives detectors or errors, never both and never neither; errors
+// have a place; what loads can be used; and loading it again gives the same.
+func FuzzLoad(f *testing.F) {
+	err := fs.WalkDir(catalog.FS, ".", func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			var data []byte
+			data, err = fs.ReadFile(catalog.FS, name)
+			f.Add(string(data))
+		}
+		return err
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		whole, simple("a") + "---\n" + simple("b"), wrong, "a: &a [*a]", "? [a]\n: b", "\r\r0", "\u2028-\r\n", "- - - -", "id: x\nwhen: |\n\n  1 <", "\xff", "!!binary x",
+		head + "match: {context.a|re|not: '(', agent|cidr: [::1/0]}", head + "exceptions: [{match: [{any: [{agent: a}]}], until: 2027-01-01, reason: x}]",
+		"id: x\ntitle: x\nwhen: count(calls, 1m) / 0 > 1e400 or 0x > 1..2 and #.a ?? {b} | c(1) ? `x` : \"y\" in [1]",
+		"id: x\ntitle: x\nwhen: distinct(context.a.b, 1h) > 1 and new(context['c']) > 0 or let x = 1; x > 0 or if a { b } else { c }",
+		head + "tests: [{name: x, start: 1970-01-01, calls: [{agent: 'a{r%3}', action: b, at: 1d1h1m1s1ms, repeat: 3, every: 1s}], expect: {detections: 3}}]",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		set, errs := detector.Load(files("f.yaml", text))
+		if (len(errs) == 0) == (len(set.Plan.Detectors) == 0) {
+			t.Fatalf("%d detectors and %d errors", len(set.Plan.Detectors), len(errs))
+		}
+		lines := 1 + len(regexp.MustCompile(`[\n\r\x{85}\x{2028}\x{2029}]`).FindAllString(text, -1))
+		for _, e := range errs {
+			if e.Msg == "" || e.File != "f.yaml" || e.Line > lines+1 || e.Line > 0 && e.Column < 1 {
+				t.Errorf("error without place or cause: %+v", e)
+			}
+		}
+		use(t, set)
+		if again, _ := detector.Load(files("f.yaml", text)); len(errs) == 0 && again.Plan.Detectors[0].Version != set.Plan.Detectors[0].Version {
+			t.Error("the version differs between two loads")
+		}
+	})
+}
+
+// use evaluates all that a set holds, for a call with odd values.
+func use(t *testing.T, set *detector.Set) {
+	p := set.Plan
+	bits := make([]uint64, p.Words)
+	for _, f := range p.Fields() {
+		if p.FieldName(f) == "" {
+			t.Errorf("field %d has no name", f)
+		}
+		for _, value := range []string{"", "a", "\xff*?\\", "10.0.0.1", "-1e9"} {
+			p.Classify(f, value, bits)
+		}
+	}
+	for i, d := range p.Detectors {
+		d.Match.Eval(bits)
+		for _, e := range d.Exceptions {
+			e.Match.Eval(bits)
+			// Never may an exception hold for a call of which no condition holds.
+			if e.Match.Eval(make([]uint64, p.Words)) {
+				t.Error("an exception holds for a call with none of its values")
+			}
+		}
+		if d.When != nil {
+			d.When.Eval(make([]float64, len(d.Features)))
+		}
+		if e, ok := p.Enforcer(i); ok && (e.Response().Action == 0 || e.Response().For <= 0) {
+			t.Errorf("enforcer without action or end: %+v", e.Response())
+		}
+		if len(d.Evidence) > 0 && !(d.Level > 0) {
+			t.Errorf("alarm level %v", d.Level)
+		}
+		for _, test := range set.Sources[i].Tests {
+			n := 0
+			for c := range test.Expand() {
+				if c.Offset < 0 {
+					t.Error("a call before the start of its test")
+				}
+				if n++; n == 10 {
+					break
+				}
+			}
+		}
+	}
+}
+
+// Whatever a condition says, it compiles to a program that can run, or its errors stand inside it.
+func FuzzWhen(f *testing.F) {
+	for _, seed := range []string{
+		"count(calls, 1m) / 2 > 5 and not (rate(errors, 1s) * 1KiB <= -3)", "1 < distinct(agent, 1h) < 7 || false", "new(resource) == 1.5e3",
+		"a ? b : c", "x not in y", "count(calls, 1m) |> f()", "5MiB > 3s", "_ + __ > 1s", "surprise(context.a['b'].c) ?? 1", "((((", "é10s > 5",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		yaml := "id: x\ntitle: x\ngroup_by: tenant\nwhen: |2\n  " + strings.ReplaceAll(text, "\n", "\n  ") + "\n"
+		set, errs := detector.Load(files("f.yaml", yaml))
+		for _, e := range errs {
+			if !strings.HasPrefix(e.Msg, "not YAML") && !strings.HasPrefix(e.Msg, "the file is not") && e.Line < 4 {
+				t.Errorf("error outside of the condition: %v", e)
+			}
+		}
+		use(t, set)
+	})
+}
