@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/revoke"
@@ -17,7 +19,7 @@ func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
 	}
 	d.metrics.detections.WithLabelValues(found.Detector, found.Mode).Inc()
 	d.log.Info("detection", "detector", found.Detector, "mode", found.Mode, "tenant", found.Tenant,
-		found.EntityBy, found.Entity, "agent", found.Agent, "reason", found.Reason, "call", found.CallID, "id", found.ID)
+		"by", found.EntityBy, "entity", found.Entity, "agent", found.Agent, "reason", found.Reason, "call", found.CallID, "id", found.ID)
 	w.send(ctx, jsonRecord(TopicDetections, found.Tenant+"/"+found.Entity, &found.Detection))
 }
 
@@ -58,7 +60,12 @@ func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found
 		}
 		out.wg.Done()
 	}()
-	w.send(ctx, jsonRecord(TopicRevocations, r.Tenant+"/"+string(r.Scope)+"/"+r.Subject, &record))
+	w.send(ctx, RevocationRecord(record))
+}
+
+// RevocationRecord is a revocation as it is written to Kafka.
+func RevocationRecord(r revoke.Record) *kgo.Record {
+	return jsonRecord(TopicRevocations, r.Tenant+"/"+string(r.Scope)+"/"+r.Subject, &r)
 }
 
 var actions = map[detector.Action]revoke.Action{

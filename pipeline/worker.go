@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -135,7 +134,7 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 	if w.topic == TopicExchange {
 		var err error
 		if from, err = parseOrigin(r); err != nil {
-			w.deadLetter(ctx, r, 0, "bad_origin", err.Error())
+			w.deadLetter(ctx, r, &telemetry.BadCall{Reason: "bad_origin", Detail: err.Error()})
 			return
 		}
 		if w.origins.passed(from) {
@@ -151,7 +150,7 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 		}
 		var bad *telemetry.BadCall
 		if errors.As(err, &bad) {
-			w.deadLetter(ctx, r, bad.Index, bad.Reason, bad.Detail)
+			w.deadLetter(ctx, r, bad)
 			src.Index++
 			continue
 		}
@@ -195,19 +194,9 @@ func (w *worker) flushSamples(ctx context.Context) {
 }
 
 // deadLetter keeps what could not be decoded, with the reason and the place it came from.
-func (w *worker) deadLetter(ctx context.Context, r *kgo.Record, index int, reason, detail string) {
-	w.detect.metrics.deadLetters.WithLabelValues(reason).Inc()
-	place := binary.AppendVarint(nil, int64(r.Partition))
-	place = binary.AppendVarint(place, r.Offset)
-	headers := append([]kgo.RecordHeader{
-		{Key: "reason", Value: []byte(reason)},
-		{Key: "detail", Value: []byte(detail)},
-		{Key: "source-topic", Value: []byte(r.Topic)},
-		{Key: "source-partition", Value: strconv.AppendInt(nil, int64(r.Partition), 10)},
-		{Key: "source-offset", Value: strconv.AppendInt(nil, r.Offset, 10)},
-		{Key: "source-index", Value: strconv.AppendInt(nil, int64(index), 10)},
-	}, r.Headers...)
-	w.send(ctx, &kgo.Record{Topic: TopicDLQ, Key: place, Value: r.Value, Headers: headers})
+func (w *worker) deadLetter(ctx context.Context, r *kgo.Record, bad *telemetry.BadCall) {
+	w.detect.metrics.deadLetters.WithLabelValues(bad.Reason).Inc()
+	w.send(ctx, DeadLetter(Place{r.Topic, r.Partition, r.Offset}, bad, r.Value, r.Headers))
 }
 
 // send hands a record to the producer. The next checkpoint waits for its acknowledgement.

@@ -289,3 +289,26 @@ func (c Config) path(set string, in ...string) string {
 	}
 	return filepath.Join(append([]string{c.Dir}, in...)...)
 }
+
+// Setting is one key of the configuration with its value.
+type Setting struct {
+	Key   string `json:"key"`
+	Value any    `json:"value"`
+}
+
+// Settings lists the configuration by key. Secrets are starred out.
+func (c Config) Settings() []Setting {
+	k := koanf.New(".")
+	if err := k.Load(structs.Provider(c, "koanf"), nil); err != nil {
+		panic(fmt.Sprintf("node: cannot list the configuration: %v", err)) // our own type
+	}
+	var all []Setting
+	for _, key := range k.Keys() {
+		v := k.Get(key)
+		if strings.HasSuffix(key, "password") && v != "" {
+			v = "***"
+		}
+		all = append(all, Setting{key, v})
+	}
+	return all
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/estop-project/estop/pipeline/node"
+	"github.com/estop-project/estop/revoke"
+)
+
+// target holds the flags that name what is stopped or released.
+type target struct {
+	tenant, agent, identity, session, chain string
+	whole                                   bool // the whole tenant
+}
+
+func (t *target) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&t.tenant, "tenant", "", "the tenant (always needed)")
+	f.StringVar(&t.agent, "agent", "", "an agent of the tenant")
+	f.StringVar(&t.identity, "identity", "", "an identity")
+	f.StringVar(&t.session, "session", "", "a session")
+	f.StringVar(&t.chain, "chain", "", "a member of delegation chains, and all below it")
+	f.BoolVar(&t.whole, "whole-tenant", false, "everything of the tenant")
+}
+
+// scope returns what the flags name. Empty never means all.
+func (t *target) scope() (revoke.Scope, string, error) {
+	var scope revoke.Scope
+	var subject string
+	n := 0
+	for _, s := range []struct {
+		scope revoke.Scope
+		value string
+	}{{revoke.Agent, t.agent}, {revoke.Identity, t.identity}, {revoke.Session, t.session}, {revoke.Chain, t.chain}} {
+		if s.value != "" {
+			scope, subject = s.scope, s.value
+			n++
+		}
+	}
+	if t.whole {
+		scope, subject = revoke.Tenant, t.tenant
+		n++
+	}
+	switch {
+	case t.tenant == "":
+		return "", "", usageError{errors.New("--tenant is needed")}
+	case n != 1:
+		return "", "", usageError{errors.New("name one of --agent, --identity, --session, --chain or --whole-tenant")}
+	}
+	return scope, subject, nil
+}
+
+func newKill() *cobra.Command {
+	var t target
+	var length, wait time.Duration
+	var action, reason string
+	var guards int
+	cmd := &cobra.Command{
+		Use:   "kill",
+		Short: "Stop an agent, an identity, a session, a chain or a tenant now",
+		Long: `Publishes a signed revocation and waits for the guards' acknowledgements. Only an
+acknowledgement counts as stopped: without one the exit code is 4.`,
+		Example: "  estop kill --tenant acme --agent invoice-bot --for 15m --reason 'reads what it should not'\n  estop kill --tenant acme --whole-tenant --for 5m --reason 'panic button' --guards 12",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			scope, subject, err := t.scope()
+			if err != nil {
+				return err
+			}
+			if length <= 0 {
+				return usageError{errors.New("--for must be a positive time, such as 15m")}
+			}
+			return control(cmd, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
+				now := time.Now()
+				return k.Kill(ctx, revoke.Revocation{
+					Tenant: t.tenant, Scope: scope, Subject: subject, Action: revoke.Action(action),
+					IssuedAt: now, Until: now.Add(length), Reason: reason,
+				})
+			})
+		},
+	}
+	t.flags(cmd)
+	f := cmd.Flags()
+	f.DurationVar(&length, "for", 15*time.Minute, "how long")
+	f.StringVar(&action, "action", string(revoke.Revoke), "throttle, restrict or revoke")
+	f.StringVar(&reason, "reason", "killed by an operator", "why; it is shown to whoever is denied")
+	waitFlags(cmd, &guards, &wait)
+	return cmd
+}
+
+func newRelease() *cobra.Command {
+	var t target
+	var wait, shield time.Duration
+	var reason string
+	var guards int
+	cmd := &cobra.Command{
+		Use:     "release",
+		Short:   "End a revocation early",
+		Example: "  estop release --tenant acme --agent invoice-bot --reason 'false alarm'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			scope, subject, err := t.scope()
+			if err != nil {
+				return err
+			}
+			return control(cmd, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
+				return k.Release(ctx, t.tenant, scope, subject, reason, shield)
+			})
+		},
+	}
+	t.flags(cmd)
+	f := cmd.Flags()
+	f.DurationVar(&shield, "shield", 10*time.Minute, "for how long detectors cannot stop it again")
+	f.StringVar(&reason, "reason", "released by an operator", "why")
+	waitFlags(cmd, &guards, &wait)
+	return cmd
+}
+
+func waitFlags(cmd *cobra.Command, guards *int, wait *time.Duration) {
+	cmd.Flags().IntVar(guards, "guards", 0, "how many guards must acknowledge; 0: at least one, and all that answer in --wait")
+	cmd.Flags().DurationVar(wait, "wait", time.Second, "how long to wait for acknowledgements")
+}
+
+// control does something to the kill switch and prints what came of it.
+func control(cmd *cobra.Command, guards int, wait time.Duration, act func(context.Context, *node.Control) (node.Stopped, error)) error {
+	c, err := remote(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), wait+10*time.Second)
+	defer cancel()
+	k, err := node.NewControl(ctx, c, guards, c.Logger())
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	waiting, stop := context.WithTimeout(ctx, wait)
+	defer stop()
+	s, err := act(waiting, k)
+	if s.Revocation.ID == "" {
+		return err
+	}
+	return errors.Join(print(cmd, s, func(w io.Writer) { writeStopped(w, s) }), err)
+}
+
+func writeStopped(w io.Writer, s node.Stopped) {
+	r := s.Revocation
+	fmt.Fprintf(w, "%s %s %q of tenant %q until %s\n  id %s\n", r.Action, r.Scope, r.Subject, r.Tenant, r.Until.Local().Format(time.DateTime), r.ID)
+	for _, a := range s.Acks {
+		fmt.Fprintf(w, "  %s by %s after %v, %d calls in flight cut\n", green("enforced"), a.Guard, a.Latency.Round(time.Microsecond), a.Cancelled)
+	}
+}

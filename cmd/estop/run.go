@@ -1,0 +1,42 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/estop-project/estop/pipeline/node"
+)
+
+func newRun() *cobra.Command {
+	var names []string
+	cmd := &cobra.Command{
+		Use:     "run",
+		Short:   "Run roles against Kafka, NATS and ClickHouse of your own",
+		Example: "  estop run --role detect,acks --kafka.brokers kafka:9092 --nats.url nats://nats:4222\n  estop run --role archive --kafka.brokers kafka:9092 --nats.url nats://nats:4222 --clickhouse.addr clickhouse:8123",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			roles, err := node.ParseRoles(names)
+			if err != nil {
+				return usageError{err}
+			}
+			c, err := config(cmd)
+			if err != nil {
+				return err
+			}
+			if err := c.CheckRemote(); err != nil {
+				return err
+			}
+			return node.Run(cmd.Context(), c, roles, c.Logger())
+		},
+	}
+	var all []string
+	for _, r := range node.Roles() {
+		all = append(all, string(r))
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&names, "role", all, "roles to run")
+	f.String("detectors.dir", "", "folder of detectors of your own, loaded live")
+	f.Bool("detectors.catalog", true, "run the built-in detectors")
+	f.Int32("kafka.partitions", node.Default().Kafka.Partitions, "partitions of the topics that are made on start")
+	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}

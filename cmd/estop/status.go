@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/estop-project/estop/pipeline/node"
+)
+
+func newStatus() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show who is stopped, and how Kafka, NATS and ClickHouse are doing",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := remote(cmd)
+			if err != nil {
+				return err
+			}
+			s := node.ReadStatus(cmd.Context(), c, c.Logger())
+			if err := print(cmd, s, func(w io.Writer) { writeStatus(w, s) }); err != nil {
+				return err
+			}
+			if !s.Healthy() {
+				return fmt.Errorf("a part of the node does not answer")
+			}
+			return nil
+		},
+	}
+}
+
+func writeStatus(out io.Writer, s node.Status) {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	defer w.Flush()
+	part := func(name string, at any, failure string) {
+		state := green("ok")
+		if failure != "" {
+			state = red(failure)
+		}
+		fmt.Fprintf(w, "%s\t%v\t%s\n", name, at, state)
+	}
+	part("Kafka", s.Kafka, s.KafkaError)
+	for _, group := range slices.Sorted(maps.Keys(s.Lag)) {
+		fmt.Fprintf(w, "  %s\tlag %d\t\n", group, s.Lag[group])
+	}
+	for _, topic := range slices.Sorted(maps.Keys(s.Topics)) {
+		fmt.Fprintf(w, "  %s\t%d records\t\n", topic, s.Topics[topic])
+	}
+	part("NATS", s.NATS, s.NATSError)
+	part("ClickHouse", s.ClickHouse, s.ClickHouseError)
+	for _, table := range slices.Sorted(maps.Keys(s.Rows)) {
+		fmt.Fprintf(w, "  %s\t%d rows\t\n", table, s.Rows[table])
+	}
+	fmt.Fprintf(w, "stopped now\t%d\t\n", len(s.Active))
+	for _, r := range s.Active {
+		fmt.Fprintf(w, "  %s %s\t%s/%s\tuntil %s  %s\n", r.Action, r.Scope, r.Tenant, r.Subject, r.Until.Local().Format(time.TimeOnly), faint(r.Reason))
+	}
+}

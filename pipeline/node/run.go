@@ -1,0 +1,176 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/estop-project/estop/pipeline"
+	"github.com/estop-project/estop/pipeline/archive"
+	"github.com/estop-project/estop/pipeline/shard"
+	"github.com/estop-project/estop/revoke"
+)
+
+// Role is one job of the process.
+type Role string
+
+// The roles.
+const (
+	RoleDetect  Role = "detect"  // judges calls and revokes
+	RoleArchive Role = "archive" // keeps calls and decisions in ClickHouse
+	RoleAcks    Role = "acks"    // keeps the acknowledgements of guards
+)
+
+// Roles are all roles.
+func Roles() []Role { return []Role{RoleDetect, RoleArchive, RoleAcks} }
+
+// ParseRoles reads a list of roles.
+func ParseRoles(names []string) ([]Role, error) {
+	var roles []Role
+	for _, n := range names {
+		r := Role(strings.TrimSpace(n))
+		if !slices.Contains(Roles(), r) {
+			return nil, fmt.Errorf("unknown role %q; the roles are %v", n, Roles())
+		}
+		if !slices.Contains(roles, r) {
+			roles = append(roles, r)
+		}
+	}
+	if len(roles) == 0 {
+		return nil, errors.New("no role; 'all' of them are the default")
+	}
+	return roles, nil
+}
+
+// Logger returns the logger that the configuration asks for.
+func (c Config) Logger() *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // Check has seen it
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+}
+
+// Run runs the roles against the addresses of the configuration until ctx ends. It returns
+// nil when it ended because it was asked to and all was saved.
+func Run(ctx context.Context, c Config, roles []Role, log *slog.Logger) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n := &running{Config: c, log: log, registry: registry, detectors: detectors{files: c.DetectorFiles()}}
+	defer n.close()
+	if err := n.connect(ctx); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, r := range roles {
+		start := map[Role]func(context.Context) error{
+			RoleDetect: n.detect, RoleArchive: n.archive, RoleAcks: n.acks,
+		}[r]
+		group.Go(func() error {
+			if err := start(ctx); err != nil {
+				return fmt.Errorf("role %s: %w", r, err)
+			}
+			return nil
+		})
+	}
+	if c.HTTP.Addr != "" {
+		group.Go(func() error { return n.serveHTTP(ctx) })
+	}
+	return group.Wait()
+}
+
+// running is a process with its connections.
+type running struct {
+	Config
+	log       *slog.Logger
+	registry  *prometheus.Registry
+	detectors detectors
+	kafka     []kgo.Opt
+	producer  *kgo.Client
+	nats      *nats.Conn
+}
+
+// connect opens what all roles share and makes the topics.
+func (n *running) connect(ctx context.Context) error {
+	var err error
+	if n.kafka, err = n.KafkaOptions(n.log); err != nil {
+		return err
+	}
+	if n.producer, err = kgo.NewClient(append(pipeline.ProducerOptions(), n.kafka...)...); err != nil {
+		return fmt.Errorf("cannot make a Kafka client: %w", err)
+	}
+	if err := pipeline.EnsureTopics(ctx, n.producer, n.Kafka.Partitions, n.Kafka.Replicas); err != nil {
+		return err
+	}
+	n.nats, err = n.ConnectNATS("node", n.log)
+	return err
+}
+
+func (n *running) close() {
+	if n.producer != nil {
+		n.producer.Close()
+	}
+	if n.nats != nil {
+		n.nats.Close()
+	}
+}
+
+func (n *running) detect(ctx context.Context) error {
+	signer, err := n.Signer()
+	if err != nil {
+		return err
+	}
+	publisher, err := revoke.NewPublisher(ctx, n.nats, revoke.PublisherOptions{Replicas: n.NATS.Replicas})
+	if err != nil {
+		return err
+	}
+	defer publisher.Close()
+	plan, err := n.loadDetectors()
+	if err != nil {
+		return err
+	}
+	d, err := pipeline.NewDetect(pipeline.Options{
+		Kafka: n.kafka, Plan: plan, Signer: &signer, Publisher: publisher,
+		Shard: shard.Options{
+			MaxAhead: n.Detect.MaxAhead, SampleEvery: n.Detect.Samples, MaxEntities: n.Detect.MaxAgents,
+		},
+		CheckpointEvery: n.Detect.Checkpoint,
+		Log:             n.log, Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	n.log.Info("detect role starts", "detectors", len(plan.Detectors))
+	if n.Detectors.Dir != "" {
+		go n.watchDetectors(ctx, d)
+	}
+	return d.Run(ctx)
+}
+
+func (n *running) archive(ctx context.Context) error {
+	a, err := archive.New(archive.Options{
+		Kafka: n.kafka, ClickHouse: *n.ClickHouseOptions(),
+		MaxRows: n.Archive.MaxRows, MaxWait: n.Archive.MaxWait,
+		Logger: n.log.With("role", "archive"), Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+func (n *running) acks(ctx context.Context) error {
+	return pipeline.RelayAcks(ctx, n.nats, n.producer, n.log)
+}

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/estop-project/estop/pipeline"
+	"github.com/estop-project/estop/pipeline/archive"
+	"github.com/estop-project/estop/revoke"
+)
+
+// Status is how a node is doing. Where a part does not answer, its error stands instead.
+type Status struct {
+	Kafka           []string            `json:"kafka"`
+	KafkaError      string              `json:"kafka_error,omitempty"`
+	Topics          map[string]int64    `json:"topics,omitempty"` // records that are kept
+	Lag             map[string]int64    `json:"lag,omitempty"`    // by group: records not yet processed
+	NATS            string              `json:"nats"`
+	NATSError       string              `json:"nats_error,omitempty"`
+	Active          []revoke.Revocation `json:"active"`
+	ClickHouse      string              `json:"clickhouse"`
+	ClickHouseError string              `json:"clickhouse_error,omitempty"`
+	Rows            map[string]uint64   `json:"rows,omitempty"`
+}
+
+// statusWait bounds how long each part may take to answer.
+const statusWait = 3 * time.Second
+
+// ReadStatus asks each part of the node.
+func ReadStatus(ctx context.Context, c Config, log *slog.Logger) Status {
+	s := Status{Kafka: c.Kafka.Brokers, NATS: c.NATS.URL, ClickHouse: c.ClickHouse.Addr}
+	ask := func(f func(context.Context) error) string {
+		ctx, cancel := context.WithTimeout(ctx, statusWait)
+		defer cancel()
+		if err := f(ctx); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	s.KafkaError = ask(func(ctx context.Context) error { return s.readKafka(ctx, c, log) })
+	s.NATSError = ask(func(ctx context.Context) error { return s.readNATS(ctx, c, log) })
+	if c.ClickHouse.Addr != "" {
+		s.ClickHouseError = ask(func(ctx context.Context) error { return s.readClickHouse(ctx, c) })
+	}
+	return s
+}
+
+// Healthy reports whether every part answered.
+func (s Status) Healthy() bool {
+	return s.KafkaError == "" && s.NATSError == "" && s.ClickHouseError == ""
+}
+
+func (s *Status) readKafka(ctx context.Context, c Config, log *slog.Logger) error {
+	opts, err := c.KafkaOptions(log)
+	if err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	var names []string
+	for _, t := range pipeline.Topics() {
+		names = append(names, t.Name)
+	}
+	starts, err := admin.ListStartOffsets(ctx, names...)
+	if err != nil {
+		return err
+	}
+	ends, err := admin.ListEndOffsets(ctx, names...)
+	if err != nil {
+		return err
+	}
+	s.Topics = map[string]int64{}
+	ends.Each(func(o kadm.ListedOffset) {
+		start, _ := starts.Lookup(o.Topic, o.Partition)
+		s.Topics[o.Topic] += o.Offset - start.Offset
+	})
+	s.Lag = map[string]int64{}
+	for _, group := range []string{pipeline.Group, archive.DefaultGroup} {
+		lags, err := admin.Lag(ctx, group)
+		if err != nil {
+			return err
+		}
+		if l, ok := lags[group]; ok && l.Error() == nil {
+			s.Lag[group] = l.Lag.Total()
+		}
+	}
+	return nil
+}
+
+func (s *Status) readNATS(ctx context.Context, c Config, log *slog.Logger) error {
+	signer, err := c.Signer()
+	if err != nil {
+		return err
+	}
+	nc, err := c.ConnectNATS("status", log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	client, err := revoke.NewClient(ctx, nc, revoke.ClientOptions{Signer: signer, Replicas: c.NATS.Replicas})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	s.Active, err = client.Active(ctx)
+	return err
+}
+
+func (s *Status) readClickHouse(ctx context.Context, c Config) error {
+	conn, err := clickhouse.Open(c.ClickHouseOptions())
+	if err != nil {
+		return fmt.Errorf("cannot open ClickHouse: %w", err)
+	}
+	defer conn.Close()
+	s.Rows, err = archive.NewReader(conn).Counts(ctx)
+	return err
+}

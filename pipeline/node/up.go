@@ -1,0 +1,123 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/estop-project/estop/pipeline"
+	"github.com/estop-project/estop/pipeline/archive"
+	"github.com/estop-project/estop/pipeline/embedded"
+	"github.com/estop-project/estop/pipeline/embedded/kafka"
+	natsd "github.com/estop-project/estop/pipeline/embedded/nats"
+)
+
+// Endpoints are how to reach a node that runs in a folder. They are written to it, so that
+// the other commands find the node.
+type Endpoints struct {
+	PID        int       `json:"pid"`
+	Kafka      []string  `json:"kafka"`
+	NATS       string    `json:"nats"`
+	NATSUser   string    `json:"nats_user"`
+	NATSSecret string    `json:"nats_password"`
+	ClickHouse string    `json:"clickhouse"`
+	HTTP       string    `json:"http,omitempty"`
+	Keys       [2]string `json:"keys"` // signer, verifier
+}
+
+const endpointsFile = "endpoints.json"
+
+// Up starts the embedded engines in c.Dir and runs all roles against them until ctx ends.
+// Once everything can be reached it calls ready.
+func Up(ctx context.Context, c Config, engine []string, log *slog.Logger, ready func(Endpoints)) error {
+	if err := c.MakeKeys(); err != nil {
+		return err
+	}
+	engines, err := embedded.Start(ctx, embedded.Options{
+		Dir: c.Dir, KafkaPort: c.Kafka.Port, NATSPort: c.NATS.Port, ClickHousePort: c.ClickHouse.Port,
+		Retention:          kafka.Retention{Age: c.Kafka.Retention, Bytes: c.Kafka.MaxBytes},
+		Readers:            readers(),
+		LibCHDB:            c.ClickHouse.LibCHDB,
+		ClickHousePassword: c.ClickHouse.Password,
+		ClickHouseArgv:     engine,
+		Log:                log,
+	})
+	if err != nil {
+		return err
+	}
+	defer engines.Stop()
+	e := Endpoints{
+		PID: os.Getpid(), Kafka: engines.Kafka.Addrs(), NATS: engines.NATS.URL(), NATSUser: natsd.DetectorUser,
+		NATSSecret: engines.NATSPassword, ClickHouse: engines.ClickHouseAddr, HTTP: c.HTTP.Addr,
+		Keys: [2]string{c.SignerPath(), c.VerifierPath()},
+	}
+	if err := e.save(c.Dir); err != nil {
+		return err
+	}
+	defer os.Remove(filepath.Join(c.Dir, endpointsFile))
+	c = c.at(e)
+	if ready != nil {
+		ready(e)
+	}
+	return Run(ctx, c, Roles(), log)
+}
+
+// readers are the groups that retention waits for.
+func readers() map[string][]string {
+	m := map[string][]string{}
+	for _, t := range archive.Topics() {
+		m[t] = append(m[t], archive.DefaultGroup)
+	}
+	for _, t := range []string{pipeline.TopicCalls, pipeline.TopicExchange} {
+		m[t] = append(m[t], pipeline.Group)
+	}
+	return m
+}
+
+// at returns the configuration with the addresses of running engines.
+func (c Config) at(e Endpoints) Config {
+	c.Kafka.Brokers = e.Kafka
+	c.NATS.URL, c.NATS.User, c.NATS.Password = e.NATS, e.NATSUser, e.NATSSecret
+	c.ClickHouse.Addr, c.ClickHouse.Protocol = e.ClickHouse, "http"
+	return c
+}
+
+func (e Endpoints) save(dir string) error {
+	b, err := json.MarshalIndent(e, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, endpointsFile)
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return fmt.Errorf("cannot write how to reach this node: %w", err)
+	}
+	return os.Rename(path+".new", path)
+}
+
+// ErrNoNode says that no node is configured, and none runs in the data folder.
+var ErrNoNode = errors.New("no node to talk to")
+
+// Find returns the configuration with the addresses of the node to talk to: those that it
+// says itself, else those of the node that runs in its folder.
+func (c Config) Find() (Config, error) {
+	if len(c.Kafka.Brokers) > 0 || c.NATS.URL != "" {
+		return c, c.CheckRemote()
+	}
+	b, err := os.ReadFile(filepath.Join(c.Dir, endpointsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, fmt.Errorf("%w: nothing runs in %q (start it with 'estop up', or name its folder with --dir), and neither kafka.brokers nor nats.url is set", ErrNoNode, c.Dir)
+	}
+	if err != nil {
+		return c, fmt.Errorf("cannot read how to reach the node: %w", err)
+	}
+	var e Endpoints
+	if err := json.Unmarshal(b, &e); err != nil {
+		return c, fmt.Errorf("cannot read how to reach the node: %w", err)
+	}
+	return c.at(e), nil
+}
