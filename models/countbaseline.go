@@ -36,7 +36,8 @@ type CountPrior struct {
 // Units: events for each active slot. Valid range: counts 1 … 10^15.
 //
 // Cost: Learn O(1), about 100 ns. LogTail O(1) below the mean and for a repeated n,
-// otherwise a continued fraction of about 10 + √n/2 steps. Bytes: 120, no allocation.
+// otherwise a continued fraction of at most 64 steps (4096 where r < 1), about 150 ns for
+// tens of events. Bytes: 112, no allocation.
 type CountBaseline struct {
 	decay  float64 // 1 - 1/Memory
 	prior  CountPrior
@@ -151,31 +152,72 @@ const maxMemory = 1e9
 // nbinom is a negative binomial law with its mean, its size r and what its tail needs.
 type nbinom struct {
 	mean, size   float64
-	logX, log1mX float64 // x = mean/(mean+size), the chance of one more
-	lgammaSize   float64
+	x            float64 // mean/(mean+size), the chance of one more
+	stirlingSize float64 // stirling(size)
 }
 
 func newNBinom(mean, size float64) nbinom {
-	lg, _ := math.Lgamma(size)
-	return nbinom{
-		mean: mean, size: size,
-		logX: -math.Log1p(size / mean), log1mX: -math.Log1p(mean / size),
-		lgammaSize: lg,
+	return nbinom{mean: mean, size: size, x: mean / (mean + size), stirlingSize: stirling(size)}
+}
+
+// logPMF returns log P(M = k) for k ≥ 1, as r/(k+r) times the binomial probability of k in
+// k+r, by Loader's saddle-point form ("Fast and accurate computation of binomial
+// probabilities", 2000): differences of large gamma functions would lose all digits.
+func (l *nbinom) logPMF(k float64) float64 {
+	n := k + l.size
+	q := l.size / (l.mean + l.size) // 1-x
+	d := (k - l.mean) * q           // k - n·x, and also n·q - r
+	log := stirling(n) - stirling(k) - l.stirlingSize - deviance(k, n*l.x, d) - deviance(l.size, n*q, -d)
+	return log - 0.5*math.Log(2*math.Pi*k*n/l.size)
+}
+
+// stirling returns log Γ(z+1) minus Stirling's formula for it, z·log z - z + ½·log 2πz.
+func stirling(z float64) float64 {
+	if z < 15 {
+		lg, _ := math.Lgamma(z + 1)
+		return lg - z*math.Log(z) + z - 0.5*math.Log(2*math.Pi*z)
+	}
+	zz := z * z
+	return (1.0/12 - (1.0/360-(1.0/1260-1.0/1680/zz)/zz)/zz) / z
+}
+
+// deviance returns x·log(x/m) + m - x where d = x - m.
+func deviance(x, m, d float64) float64 {
+	v := d / (x + m)
+	if math.Abs(v) > 0.1 {
+		return x*math.Log(x/m) - d
+	}
+	// With x = (x+m)(1+v)/2 and m = (x+m)(1-v)/2 it is d·v + 2x·(v³/3 + v⁵/5 + …).
+	sum, term := d*v, 2*x*v
+	for j := 3.0; ; j += 2 {
+		term *= v * v
+		more := sum + term/j
+		if more == sum {
+			return sum
+		}
+		sum = more
 	}
 }
 
-// logTail returns log P(M ≥ k) for whole k ≥ mean: the logarithm of the regularised
-// incomplete beta function I_x(k, r), by its continued fraction (NIST DLMF 8.17.22), which
-// converges fast because x < (k+1)/(k+r+2) beyond the mean.
+// logTail returns log P(M ≥ k) for whole k ≥ mean: P(M = k) times the continued fraction
+// of the regularised incomplete beta function I_x(k, r) (NIST DLMF 8.17.22), which
+// converges fast because x < (k+1)/(k+r+2) beyond the mean. Where it does not, near a mean
+// of thousands, it returns an upper bound by a geometric series.
 func (l *nbinom) logTail(k float64) float64 {
 	if k <= 0 {
 		return 0
 	}
-	lgK, _ := math.Lgamma(k + 1)
-	lgSum, _ := math.Lgamma(k + l.size)
-	front := k*l.logX + l.size*l.log1mX + lgSum - lgK - l.lgammaSize
-	x := l.mean / (l.mean + l.size)
-	return min(0, front+math.Log(betaFraction(x, k, l.size)))
+	steps := 64.0
+	if l.size < 1 { // the bound below is loose here, and the law so wide that few calls get here
+		steps = 4096
+	}
+	sum, ok := betaFraction(l.x, k, l.size, steps)
+	if !ok {
+		// Each further term is at most q times the one before.
+		q := l.x * max(1, (k+l.size)/(k+1))
+		sum = 1 / max(1-q, 1e-300)
+	}
+	return min(0, l.logPMF(k)+math.Log(sum))
 }
 
 // tail returns P(M ≥ k) for whole k.
@@ -186,12 +228,12 @@ func (l *nbinom) tail(k float64) float64 {
 	case k > l.mean:
 		return math.Exp(l.logTail(k))
 	}
-	return mathext.RegIncBeta(k, l.size, l.mean/(l.mean+l.size))
+	return mathext.RegIncBeta(k, l.size, l.x)
 }
 
 // betaFraction returns the continued fraction of I_x(a, b), by Lentz's method (Press et
-// al., Numerical Recipes, 6.4), to 1e-12 or 500 steps.
-func betaFraction(x, a, b float64) float64 {
+// al., Numerical Recipes, 6.4), to 1e-12, and whether it got there in so many steps.
+func betaFraction(x, a, b, steps float64) (f float64, ok bool) {
 	const tiny = 1e-300
 	away := func(v float64) float64 {
 		if math.Abs(v) < tiny {
@@ -201,8 +243,8 @@ func betaFraction(x, a, b float64) float64 {
 	}
 	c := 1.0
 	d := 1 / away(1-(a+b)*x/(a+1))
-	f := d
-	for i := 1.0; i < 500; i++ {
+	f = d
+	for i := 1.0; i <= steps; i++ {
 		even := i * (b - i) * x / ((a + 2*i - 1) * (a + 2*i))
 		d = 1 / away(1+even*d)
 		c = away(1 + even/c)
@@ -213,8 +255,8 @@ func betaFraction(x, a, b float64) float64 {
 		step := d * c
 		f *= step
 		if math.Abs(step-1) < 1e-12 {
-			break
+			return f, true
 		}
 	}
-	return f
+	return f, false
 }
