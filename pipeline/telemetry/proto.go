@@ -175,7 +175,7 @@ func plain(b []byte) bool {
 		m |= w | (w - ones)
 	}
 	for _, c := range b {
-		m |= uint64(c) | uint64(c) - 1
+		m |= uint64(c) | (uint64(c) - 1)
 	}
 	return m&highs == 0
 }

@@ -145,3 +145,22 @@ func TestAnIDIsDerivedFromTheBytesAlone(t *testing.T) {
 		t.Errorf("a file around a record changes its id: %s and %s", a, b)
 	}
 }
+
+func TestEveryByteIsFoundAtEveryPlaceOfAWord(t *testing.T) {
+	for c := range 256 {
+		for n := range 20 {
+			b := []byte(strings.Repeat("x", 20))
+			b[n] = byte(c)
+			if got, want := plain(b), c > 0 && c < 128; got != want {
+				t.Errorf("plain with %#x at %d: %v", c, n, got)
+			}
+			want := len(b)
+			if c < ' ' || c == '"' || c == '\\' || c > 127 {
+				want = n
+			}
+			if got := special(b, 0, ^uint64(0)); got != want {
+				t.Errorf("special with %#x at %d: %d, want %d", c, n, got, want)
+			}
+		}
+	}
+}
