@@ -209,15 +209,18 @@ func restoreCompaction(dir string) error {
 	return dropBackup(dir)
 }
 
+// removeSegments removes every file of a partition, indexes without their segment too.
 func removeSegments(pdir string) error {
-	segs, err := segments(pdir)
-	if err != nil {
-		return err
-	}
-	for _, s := range segs {
-		if err := errors.Join(removeIfThere(s.path), removeIfThere(indexOf(s.path))); err != nil {
-			return fmt.Errorf("cannot remove a torn segment: %w", err)
+	for _, pattern := range []string{"*.dat", "*.idx", "snapshot.json"} {
+		names, err := fs.Glob(os.DirFS(pdir), pattern)
+		if err != nil {
+			return fmt.Errorf("cannot list torn segments: %w", err)
+		}
+		for _, name := range names {
+			if err := removeIfThere(filepath.Join(pdir, name)); err != nil {
+				return fmt.Errorf("cannot remove a torn segment: %w", err)
+			}
 		}
 	}
-	return removeIfThere(snapshotFile(pdir))
+	return nil
 }

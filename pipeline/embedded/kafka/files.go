@@ -72,7 +72,7 @@ func segments(pdir string) ([]segment, error) {
 	var found []segment
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), ".dat")
-		if !ok {
+		if !ok || e.IsDir() {
 			continue
 		}
 		base, err := strconv.ParseInt(name, 10, 64)

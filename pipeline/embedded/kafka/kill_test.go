@@ -24,7 +24,11 @@ func TestMain(m *testing.M) {
 	if dir == "" {
 		os.Exit(m.Run())
 	}
-	b, err := Start(Options{Dir: dir, Retention: Retention{Every: 20 * time.Millisecond}})
+	// Small segments and a short interval, so that kills fall into compactions; calls are held back by a reader.
+	b, err := Start(Options{
+		Dir: dir, Readers: map[string][]string{"calls": {"estop-archive"}},
+		Retention: Retention{Bytes: 512 << 10, HardBytes: 1 << 40, Every: time.Millisecond},
+	})
 	if err != nil {
 		fmt.Println("failed:", err)
 		os.Exit(1)
@@ -74,6 +78,7 @@ type acked struct {
 	mu      sync.Mutex
 	values  map[int64]string // offset → value
 	commits int64            // highest offset committed, its metadata is the same number
+	state   map[string]int   // key → highest version in the compacted topic
 }
 
 func TestWhatWasAcknowledgedSurvivesKill(t *testing.T) {
@@ -82,7 +87,7 @@ func TestWhatWasAcknowledgedSurvivesKill(t *testing.T) {
 	c := startChild(t, dir)
 	addr := c.addr
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ProducerLinger(0), kgo.DefaultProduceTopic("calls"),
-		kgo.RecordDeliveryTimeout(60*time.Second), kgo.RetryTimeout(60*time.Second), kgo.DialTimeout(time.Second), kgo.MetadataMinAge(20*time.Millisecond),
+		kgo.RecordDeliveryTimeout(60*time.Second), kgo.RetryTimeout(60*time.Second), kgo.DialTimeout(time.Second), kgo.MetadataMinAge(20*time.Millisecond), kgo.AlwaysRetryEOF(),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }))
 	if err != nil {
 		t.Fatal(err)
@@ -90,11 +95,13 @@ func TestWhatWasAcknowledgedSurvivesKill(t *testing.T) {
 	defer cl.Close()
 	topic := createTopic(t, cl, "calls", 1, nil)
 
-	got := acked{values: make(map[int64]string), commits: -1}
+	stateTopic(t, cl)
+	got := acked{values: make(map[int64]string), commits: -1, state: make(map[string]int)}
 	ctx, stop := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	work.Go(func() { produceUntil(ctx, t, cl, &got) })
 	work.Go(func() { commitUntil(ctx, cl, &got) })
+	work.Go(func() { putStateUntil(ctx, t, cl, &got) })
 
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range kills {
@@ -114,6 +121,7 @@ func TestWhatWasAcknowledgedSurvivesKill(t *testing.T) {
 	b := start(t, Options{Dir: dir})
 	records := len(got.values)
 	checkLog(t, b, got.values)
+	checkState(t, b, got.state)
 	adm := kadm.NewClient(client(t, b))
 	offsets, err := adm.FetchOffsets(within(t, 10*time.Second), "estop-detect")
 	if err != nil {
@@ -129,7 +137,9 @@ func TestWhatWasAcknowledgedSurvivesKill(t *testing.T) {
 	if topics["calls"].ID != topic {
 		t.Errorf("topic id after the kills is %v, was %v", topics["calls"].ID, topic)
 	}
-	t.Logf("%d kills, %d records and commits up to %d acknowledged", kills+1, records, got.commits)
+	info := b.cluster.PartitionInfo("estop.state", 0)
+	t.Logf("%d kills; acknowledged: %d calls, commits up to %d; state: %d records in %d bytes",
+		kills+1, records, got.commits, info.HighWatermark, info.NumBytes)
 }
 
 // produceUntil keeps several batches in flight, so that a kill finds some half done.
@@ -168,6 +178,34 @@ func commitUntil(ctx context.Context, cl *kgo.Client, got *acked) {
 		got.mu.Lock()
 		got.commits = at
 		got.mu.Unlock()
+	}
+}
+
+// putStateUntil overwrites a few keys again and again, for compaction to have work.
+func putStateUntil(ctx context.Context, t *testing.T, cl *kgo.Client, got *acked) {
+	pad := randomText(8 << 10) // does not compress
+	for version := 0; ctx.Err() == nil; version++ {
+		key := fmt.Sprintf("agent-%d", version%10)
+		value := fmt.Sprintf("%d %s", version, pad)
+		r := &kgo.Record{Topic: "estop.state", Key: []byte(key), Value: []byte(value)}
+		if err := cl.ProduceSync(context.Background(), r).FirstErr(); err != nil {
+			t.Errorf("state was not acknowledged in the end: %v", err)
+			continue
+		}
+		got.mu.Lock()
+		got.state[key] = version
+		got.mu.Unlock()
+	}
+}
+
+func checkState(t *testing.T, b *Broker, acknowledged map[string]int) {
+	t.Helper()
+	last, _ := state(t, b)
+	for key, want := range acknowledged {
+		var version int
+		if _, err := fmt.Sscanf(last[key], "%d", &version); err != nil || version < want {
+			t.Errorf("state of %s is version %d (%v), acknowledged was %d", key, version, err, want)
+		}
 	}
 }
 
@@ -219,4 +257,13 @@ func waitFor(t testing.TB, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+func randomText(n int) string {
+	rng := rand.New(rand.NewPCG(3, 4))
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = byte('!' + rng.IntN(90))
+	}
+	return string(text)
 }

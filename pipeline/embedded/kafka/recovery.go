@@ -62,12 +62,12 @@ func forgetCleanStop(dir string) error {
 	if err := removeIfThere(sequencesFile(dir)); err != nil {
 		return fmt.Errorf("cannot remove the sequences of the last stop: %w", err)
 	}
-	snapshots, err := filepath.Glob(filepath.Join(partitionsDir(dir), "*", "snapshot.json"))
+	snapshots, err := fs.Glob(os.DirFS(partitionsDir(dir)), "*/snapshot.json")
 	if err != nil {
 		return fmt.Errorf("cannot list snapshots: %w", err)
 	}
-	for _, path := range snapshots {
-		if err := removeIfThere(path); err != nil {
+	for _, name := range snapshots {
+		if err := removeIfThere(filepath.Join(partitionsDir(dir), name)); err != nil {
 			return fmt.Errorf("cannot remove the snapshot of the last stop: %w", err)
 		}
 	}
