@@ -73,7 +73,7 @@ func readFiles(files fs.FS) ([]text, Errors) {
 			return fs.SkipDir
 		case hidden || entry.IsDir() || path.Ext(name) != ".yaml" && path.Ext(name) != ".yml":
 		case len(texts) == maxFiles:
-			broken(name, fmt.Errorf("there are more than %d files", maxFiles))
+			broken(".", fmt.Errorf("there are more than %d files", maxFiles))
 			return fs.SkipAll
 		default:
 			data, err := readFile(files, name)
@@ -82,7 +82,7 @@ func readFiles(files fs.FS) ([]text, Errors) {
 				break
 			}
 			if size += len(data); size > maxFolderSize {
-				broken(name, fmt.Errorf("the files together have more than %d bytes", maxFolderSize))
+				broken(".", fmt.Errorf("the files together have more than %d bytes", maxFolderSize))
 				return fs.SkipAll
 			}
 			texts = append(texts, text{name, data})

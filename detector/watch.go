@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -49,7 +50,7 @@ type Reloader struct {
 //
 // A file that is wrong or cannot be read is replaced by its version in force, and so is one
 // that takes an id which another file has in force. A file that is gone takes its detectors
-// with it; if the folder as a whole cannot be read, everything stays.
+// with it, but what cannot be read, be it a file or a whole folder, stays as it was.
 func (r *Reloader) Reload(files fs.FS) (set *Set, errs Errors, changed bool) {
 	texts, errs := readFiles(files)
 	seen := digest(texts, errs)
@@ -84,23 +85,26 @@ func (r *Reloader) divide(texts []text, unread Errors) (kept, fresh []text) {
 			fresh = append(fresh, t)
 		}
 	}
-	for _, e := range unread {
-		if e.File == "." {
-			return r.all(), nil
-		}
-		if old, ok := r.inForce[e.File]; ok {
-			kept = append(kept, text{e.File, old})
+	if len(unread) == 0 {
+		return kept, fresh
+	}
+	listed := map[string]bool{}
+	for _, t := range texts {
+		listed[t.name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.inForce)) {
+		if !listed[name] && within(name, unread) {
+			kept = append(kept, text{name, r.inForce[name]})
 		}
 	}
 	return kept, fresh
 }
 
-func (r *Reloader) all() []text {
-	var texts []text
-	for _, name := range slices.Sorted(maps.Keys(r.inForce)) {
-		texts = append(texts, text{name, r.inForce[name]})
-	}
-	return texts
+// within says whether a file, or a folder that holds it, is among those that could not be read.
+func within(name string, unread Errors) bool {
+	return slices.ContainsFunc(unread, func(e *Error) bool {
+		return e.File == "." || e.File == name || strings.HasPrefix(name, e.File+"/")
+	})
 }
 
 // fallBack replaces the fresh files that are wrong by their versions in force. What is in

@@ -2,9 +2,11 @@ package detector_test
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"testing/iotest"
@@ -105,12 +107,30 @@ func (f failing) Open(name string) (fs.File, error) {
 }
 
 func TestWhatCannotBeReadStaysInForce(t *testing.T) {
-	both := files("a.yaml", simple("a"), "b.yaml", simple("b"))
+	three := files("a.yaml", simple("a"), "b.yaml", simple("b"), "sub/c.yaml", simple("c"))
+	all := []string{"a", "b", "c"}
 	var r detector.Reloader
-	reload(t, &r, both, []string{"a", "b"}, nil)
-	reload(t, &r, failing{both, "a.yaml"}, []string{"a", "b"}, []string{"a.yaml"})
-	reload(t, &r, failing{both, "."}, []string{"a", "b"}, []string{"."})
-	reload(t, &r, both, []string{"a", "b"}, nil)
+	reload(t, &r, three, all, nil)
+	for _, name := range []string{"a.yaml", "sub/c.yaml", "sub", "."} {
+		reload(t, &r, failing{three, name}, all, []string{name})
+	}
+	reload(t, &r, three, all, nil)
+}
+
+func TestAFolderThatOutgrowsItsBoundKeepsWhatIsInForce(t *testing.T) {
+	var r detector.Reloader
+	reload(t, &r, files("z.yaml", simple("z")), []string{"z"}, nil)
+	many := files("z.yaml", simple("z"))
+	for i := range 10_000 {
+		many[fmt.Sprintf("%05d.txt.yaml", i)] = &fstest.MapFile{Data: []byte("# nothing\n")}
+	}
+	set, errs, _ := r.Reload(many)
+	if diff := cmp.Diff([]string{"z"}, ids(set)); diff != "" {
+		t.Error(diff)
+	}
+	if !strings.Contains(errs.Error(), "more than 10000 files") {
+		t.Errorf("errors %.200s", errs)
+	}
 }
 
 func TestWatchFollowsAFolderLikeAConfigMap(t *testing.T) {
