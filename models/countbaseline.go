@@ -36,8 +36,8 @@ type CountPrior struct {
 // Units: events for each active slot. Valid range: counts 1 … 10^15.
 //
 // Cost: Learn O(1), about 100 ns. LogTail O(1) below the mean and for a repeated n,
-// otherwise a continued fraction of at most 64 steps (4096 where r < 1), about 150 ns for
-// tens of events. Bytes: 112, no allocation.
+// otherwise a continued fraction of at most about 75 steps (400 where r < 1, 2000 where r
+// < 0.1), about 150 ns for tens of events. Bytes: 112, no allocation.
 type CountBaseline struct {
 	decay  float64 // 1 - 1/Memory
 	prior  CountPrior
@@ -201,17 +201,21 @@ func deviance(x, m, d float64) float64 {
 
 // logTail returns log P(M ≥ k) for whole k ≥ mean: P(M = k) times the continued fraction
 // of the regularised incomplete beta function I_x(k, r) (NIST DLMF 8.17.22), which
-// converges fast because x < (k+1)/(k+r+2) beyond the mean. Where it does not, near a mean
-// of thousands, it returns an upper bound by a geometric series.
+// converges fast because x < (k+1)/(k+r+2) beyond the mean.
+//
+// It needs about √m steps near the mean, with m = mean·r/(mean+r). Above fastMean it is
+// replaced by a geometric series, which is never less. s standard deviations beyond the
+// mean it is about
+// 1+1/s² times too much; near the mean it ends at 1. The choice depends on the law
+// alone, so that the result falls with k.
 func (l *nbinom) logTail(k float64) float64 {
 	if k <= 0 {
 		return 0
 	}
-	steps := 64.0
-	if l.size < 1 { // the bound below is loose here, and the law so wide that few calls get here
-		steps = 4096
+	sum, ok := 0.0, false
+	if l.mean*l.size <= fastMean*(l.mean+l.size) {
+		sum, ok = betaFraction(l.x, k, l.size)
 	}
-	sum, ok := betaFraction(l.x, k, l.size, steps)
 	if !ok {
 		// Each further term is at most q times the one before.
 		q := l.x * max(1, (k+l.size)/(k+1))
@@ -219,6 +223,9 @@ func (l *nbinom) logTail(k float64) float64 {
 	}
 	return min(0, l.logPMF(k)+math.Log(sum))
 }
+
+// fastMean keeps the continued fraction to some tens of steps, where r is not far below 1.
+const fastMean = 1000
 
 // tail returns P(M ≥ k) for whole k.
 func (l *nbinom) tail(k float64) float64 {
@@ -232,8 +239,8 @@ func (l *nbinom) tail(k float64) float64 {
 }
 
 // betaFraction returns the continued fraction of I_x(a, b), by Lentz's method (Press et
-// al., Numerical Recipes, 6.4), to 1e-12, and whether it got there in so many steps.
-func betaFraction(x, a, b, steps float64) (f float64, ok bool) {
+// al., Numerical Recipes, 6.4), to 1e-12, and whether it got there in 4096 steps.
+func betaFraction(x, a, b float64) (f float64, ok bool) {
 	const tiny = 1e-300
 	away := func(v float64) float64 {
 		if math.Abs(v) < tiny {
@@ -244,7 +251,7 @@ func betaFraction(x, a, b, steps float64) (f float64, ok bool) {
 	c := 1.0
 	d := 1 / away(1-(a+b)*x/(a+1))
 	f = d
-	for i := 1.0; i <= steps; i++ {
+	for i := 1.0; i <= 4096; i++ {
 		even := i * (b - i) * x / ((a + 2*i - 1) * (a + 2*i))
 		d = 1 / away(1+even*d)
 		c = away(1 + even/c)
