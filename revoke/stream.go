@@ -21,6 +21,9 @@ const directGet = "$JS.API.DIRECT.GET." + Stream
 
 const (
 	readBatch = 512
+	// readWait is how long each message of a batch is waited for: a request that a broken
+	// connection swallowed must not hold up the reading for ever.
+	readWait = 2 * time.Second
 	// dedupWindow is how long the stream knows the id of a message again.
 	dedupWindow = 10 * time.Minute
 )
@@ -94,7 +97,7 @@ func (r *streamReader) page(ctx context.Context, filter string, from uint64, f f
 		return 0, from, fmt.Errorf("%w: %w", ErrStream, err)
 	}
 	for n := 0; ; n++ {
-		msg, err := r.sub.NextMsgWithContext(ctx)
+		msg, err := r.message(ctx)
 		if errors.Is(err, nats.ErrNoResponders) {
 			return n, from, fmt.Errorf("%w: it is missing", ErrStream)
 		}
@@ -114,6 +117,12 @@ func (r *streamReader) page(ctx context.Context, filter string, from uint64, f f
 			return n, from, err
 		}
 	}
+}
+
+func (r *streamReader) message(ctx context.Context) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, readWait)
+	defer cancel()
+	return r.sub.NextMsgWithContext(ctx)
 }
 
 // endOfPage tells a status from a message: 204 ends a batch, 404 says that there is none.

@@ -31,7 +31,9 @@ func (g *Guard) follow(ctx context.Context) {
 			f.again = true
 		case <-timer.C:
 		}
-		f.read(ctx)
+		for f.interrupted(ctx, status) {
+			f.again = true
+		}
 		timer.Reset(g.o.Poll)
 	}
 }
@@ -40,6 +42,26 @@ type follower struct {
 	g     *Guard
 	next  map[string]uint64 // by filter
 	again bool              // read all of it: the server may be another one now
+}
+
+// interrupted reads, and reports whether a reconnection broke that off: the answer may have
+// been lost with the old connection.
+func (f *follower) interrupted(ctx context.Context, status <-chan nats.Status) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.read(ctx)
+	}()
+	select {
+	case <-done:
+		return false
+	case <-status:
+		cancel()
+		<-done
+		return true
+	}
 }
 
 func (f *follower) read(ctx context.Context) {

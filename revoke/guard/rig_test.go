@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	natsd "github.com/estop-project/estop/pipeline/embedded/nats"
@@ -168,4 +170,33 @@ func becomes(g *guard.Guard, c *guard.Call, want guard.Verdict) func() error {
 		}
 		return nil
 	}
+}
+
+// clock is a clock that tests set.
+type clock struct{ ns atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.ns.Store(time.Now().UnixNano())
+	return c
+}
+
+func (c *clock) now() time.Time      { return time.Unix(0, c.ns.Load()) }
+func (c *clock) add(d time.Duration) { c.ns.Add(int64(d)) }
+
+func revokeKey(t testing.TB) revoke.Signer {
+	t.Helper()
+	s, err := revoke.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (r *rig) deleteStream() error {
+	js, err := jetstream.New(r.nc)
+	if err != nil {
+		return err
+	}
+	return js.DeleteStream(r.ctx(), revoke.Stream)
 }

@@ -153,9 +153,9 @@ func TestAGuestCannotPublishARevocation(t *testing.T) {
 	}
 }
 
-// Before guests had an account of their own, a request whose reply subject was that of a
-// revocation made the server itself publish there, past every permission: an empty answer
-// replaced the stored revocation, and whoever joined late let the agent through.
+// With guests and detector in one account this fails: a request whose reply subject is that
+// of a revocation makes the server itself publish there, past every permission. Its empty
+// answer replaces the stored revocation, and whoever joins late lets the agent through.
 func TestAGuestCannotHaveTheServerPublish(t *testing.T) {
 	s := start(t)
 	c := client(t, s.DetectorURL(), signer(t))

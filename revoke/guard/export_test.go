@@ -1,0 +1,60 @@
+package guard
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+
+	"github.com/estop-project/estop/revoke"
+)
+
+// Deafen ends the subscriptions and leaves the reading of the stream.
+func (g *Guard) Deafen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unsubscribe()
+}
+
+// Take is a message over core NATS.
+func (g *Guard) Take(subject, token string) { g.take(subject, []byte(token), fromCore) }
+
+func (g *Guard) MarkRead()   { g.read() }
+func (g *Guard) CheckStale() { g.checkStale() }
+func (g *Guard) Sweep()      { g.set.sweep(g.clock().UnixNano()) }
+func (g *Guard) Size() int64 { return g.set.size.Load() }
+
+// SignAnything signs what Sign refuses: the token of a newer version, with a scope or an
+// action that this one does not know.
+func SignAnything(s revoke.Signer, r revoke.Revocation) (string, error) {
+	known := r
+	known.Scope, known.Action = revoke.Agent, revoke.Throttle
+	token, err := s.Sign(known)
+	if err != nil {
+		return "", err
+	}
+	parts := strings.Split(token, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return "", err
+	}
+	edited := string(payload)
+	if r.Scope != revoke.Agent {
+		edited = strings.Replace(edited, `"application":`, `"other":`, 1)
+	}
+	scope, err := json.Marshal(r.Scope)
+	if err != nil {
+		return "", err
+	}
+	action, err := json.Marshal(r.Action)
+	if err != nil {
+		return "", err
+	}
+	edited = strings.Replace(edited, `"scope":"agent"`, `"scope":`+string(scope), 1)
+	edited = strings.Replace(edited, `"action":"throttle"`, `"action":`+string(action), 1)
+	if r.Action == revoke.Revoke {
+		edited = strings.Replace(edited, revoke.EventResponse, revoke.EventSessionRevoked, 1)
+	}
+	input := parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(edited))
+	return input + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(s.Key, []byte(input))), nil
+}
