@@ -18,7 +18,6 @@ import (
 func topicsFile(dir string) string      { return filepath.Join(dir, "topics.json") }
 func sequencesFile(dir string) string   { return filepath.Join(dir, "seq_windows.json") }
 func partitionsDir(dir string) string   { return filepath.Join(dir, "partitions") }
-func snapshotFile(pdir string) string   { return filepath.Join(pdir, "snapshot.json") }
 func indexOf(segmentPath string) string { return strings.TrimSuffix(segmentPath, ".dat") + ".idx" }
 
 func partitionDir(dir, topic string, partition int32) string {

@@ -220,8 +220,8 @@ func TestStateOfACleanStopIsNotTakenForALaterKill(t *testing.T) {
 	createTopic(t, c, "calls", 1, nil)
 	produce(t, c, "calls", 0, "a")
 	b.Stop()
-	b = start(t, Options{Dir: dir})
-	produce(t, c, "calls", 0, "b", "c") // the same producer goes on
+	start(t, Options{Dir: dir})
+	produce(t, c, "calls", 0, "b", "c") // the same producer goes on, on the same port
 
 	b = start(t, Options{Dir: crashImage(t, dir)})
 	if got, want := consume(t, b, "calls", 3), []string{"a", "b", "c"}; !cmp.Equal(got, want) {
