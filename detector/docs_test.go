@@ -1,0 +1,56 @@
+package detector
+
+import (
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/estop-project/estop/detector/catalog"
+)
+
+func readManual(t *testing.T) string {
+	t.Helper()
+	manual, err := os.ReadFile("../docs/detectors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(manual)
+}
+
+func TestEveryExampleOfTheManualLoads(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readManual(t), -1)
+	if len(blocks) < 3 {
+		t.Fatalf("%d examples", len(blocks))
+	}
+	for _, b := range blocks {
+		if _, errs := parse(text{"example", []byte(b[1])}); len(errs) > 0 {
+			t.Errorf("%v\nin\n%s", errs, b[1])
+		}
+	}
+}
+
+func TestTheManualNamesEveryWordOfTheLanguage(t *testing.T) {
+	manual := readManual(t)
+	words := slices.Concat(
+		detectorKeys, baselineKeys, warmupKeys, responseKeys, exceptionKeys, testKeys, testCallsKeys, expectKeys, matchWords,
+		modifierWords, featureWords, fieldWords, entityWords, measureWords, scopeWords, actionWords[1:], modeWords, severityWords,
+		outcomeWords, boundWords, unitWords,
+	)
+	for _, w := range words {
+		if !regexp.MustCompile("`[^`\n]*\\b" + w + "|[0-9]" + w).MatchString(manual) {
+			t.Errorf("the manual does not name %s", w)
+		}
+	}
+	err := fs.WalkDir(catalog.FS, ".", func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !strings.Contains(manual, "catalog/"+name) {
+			t.Errorf("the manual does not list %s", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
