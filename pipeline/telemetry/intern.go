@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
@@ -21,10 +22,15 @@ const (
 // slot, and the string with its number before it. The strings lie in blocks without
 // pointers, so a million of them cost the garbage collector nothing. One goroutine at a
 // time.
+//
+// The strings come from those who are watched, who must not be able to choose ones that all
+// fall into one slot. So the table hashes with a secret seed. The numbers follow from the
+// order alone, and Hash has no seed, so a replay gets both again.
 type Interner struct {
+	seed   maphash.Seed
 	max    int
 	slots  []uint64 // tag of the hash | place+1; 0 is empty; a power of two, at most 3/4 full
-	hashes []uint64 // by number
+	hashes []uint64 // by number, xxHash64
 	places []uint64 // by number: block·chunkBytes + offset of the header
 	chunks []*[chunkBytes]byte
 	used   int // bytes of the last block
@@ -38,14 +44,14 @@ const (
 
 // NewInterner returns an interner for at most max strings.
 func NewInterner(max int) *Interner {
-	return &Interner{max: max, slots: make([]uint64, firstSlots)}
+	return &Interner{seed: maphash.MakeSeed(), max: max, slots: make([]uint64, firstSlots)}
 }
 
 // Intern returns the number of b, and whether it is new. It returns ok false, and keeps
 // nothing, where b is new and the interner is full or b is longer than LongestString. It
 // does not retain b.
 func (n *Interner) Intern(b []byte) (id uint32, fresh, ok bool) {
-	h := xxhash.Sum64(b)
+	h := maphash.Bytes(n.seed, b)
 	slot, id, found := n.find(h, b)
 	if found {
 		return id, false, true
@@ -56,7 +62,7 @@ func (n *Interner) Intern(b []byte) (id uint32, fresh, ok bool) {
 	id = uint32(len(n.places))
 	place := n.keep(id, b)
 	n.places = append(n.places, place)
-	n.hashes = append(n.hashes, h)
+	n.hashes = append(n.hashes, xxhash.Sum64(b))
 	n.slots[slot] = h&tagMask | (place + 1)
 	if len(n.places)*4 > len(n.slots)*3 {
 		n.grow()
@@ -66,7 +72,7 @@ func (n *Interner) Intern(b []byte) (id uint32, fresh, ok bool) {
 
 // Lookup returns the number of b, and whether it has one.
 func (n *Interner) Lookup(b []byte) (id uint32, ok bool) {
-	_, id, ok = n.find(xxhash.Sum64(b), b)
+	_, id, ok = n.find(maphash.Bytes(n.seed, b), b)
 	return id, ok
 }
 
@@ -133,11 +139,13 @@ func (n *Interner) keep(id uint32, b []byte) (place uint64) {
 func (n *Interner) grow() {
 	n.slots = make([]uint64, 2*len(n.slots))
 	mask := len(n.slots) - 1
-	for id, h := range n.hashes {
+	for _, place := range n.places {
+		_, b := n.at(place)
+		h := maphash.Bytes(n.seed, b)
 		slot := int(h) & mask
 		for n.slots[slot] != 0 {
 			slot = (slot + 1) & mask
 		}
-		n.slots[slot] = h&tagMask | (n.places[id] + 1)
+		n.slots[slot] = h&tagMask | (place + 1)
 	}
 }

@@ -45,7 +45,7 @@ func Split(r io.Reader, f Format, l Limits) iter.Seq2[Raw, error] {
 			if err == io.EOF || !yield(raw, err) {
 				return
 			}
-			if bad := (*BadCall)(nil); err != nil && !errors.As(err, &bad) {
+			if _, bad := err.(*BadCall); err != nil && !bad {
 				return
 			}
 			s.consume(s.used)
