@@ -13,6 +13,8 @@ type tree struct {
 	op   step // stepAtom, stepAnd, stepOr, stepNot
 	atom atom
 	kids []*tree
+	// vague marks an atom that only asks whether a field is there.
+	vague bool
 }
 
 // The keys of a match that are not fields.
@@ -109,6 +111,7 @@ func (m matcher) test(key, value *yaml.Node) *tree {
 	}
 	t := &tree{op: stepAtom, atom: atom{field: field, key: contextKey}}
 	if mods.comparison == "exists" {
+		t.vague = true
 		want, ok := m.boolean(value, key.Value)
 		if !ok {
 			return nil
@@ -210,6 +213,10 @@ func (m matcher) compile(a *atom, key, value *yaml.Node, name string, mods modif
 	slices.Sort(texts)
 	a.name = fmt.Sprintf("%s|%s|%t|%t|%q", name, mods.comparison, cased, mods.all, texts)
 	a.holds = combine(tests, mods.all, cased)
+	if m.exact && excludesNothing(mods.comparison, a.holds) {
+		m.fail(value, "name what the calls have in common", "%s excludes nothing", key.Value)
+		return false
+	}
 	return true
 }
 
@@ -226,25 +233,23 @@ func (m matcher) value(n *yaml.Node, what string, a atom, mods modifiers) (strin
 			return "", false
 		}
 	}
-	if m.exact && matchesAll(text, mods.comparison) {
-		m.fail(n, "name what the calls have in common", "%s: %q holds for every value", what, shorten(text))
-		return "", false
-	}
 	return text, true
 }
 
-// matchesAll says whether a value is so wide that it excludes nothing.
-func matchesAll(text, comparison string) bool {
-	switch comparison {
-	case "", "contains", "startswith", "endswith":
-		return strings.Trim(text, "*") == ""
-	case "re":
-		holds, err := regular(text, true)
-		return err == nil && holds("")
-	case "cidr":
-		return strings.HasSuffix(text, "/0")
+// Values that have nothing in common.
+var (
+	probes        = []string{strings.Repeat("a", 32), strings.Repeat("Z", 32), strings.Repeat("0", 32), strings.Repeat("-", 32), strings.Repeat("é", 32)}
+	addressProbes = []string{"0.0.0.1", "10.9.8.7", "128.0.0.1", "255.255.255.254"}
+)
+
+// excludesNothing says whether a predicate is so wide that it holds for values which have nothing
+// in common. It is a probe, not a proof.
+func excludesNothing(comparison string, holds predicate) bool {
+	values := probes
+	if comparison == "cidr" {
+		values = addressProbes
 	}
-	return false
+	return !slices.ContainsFunc(values, func(v string) bool { return !holds(v) })
 }
 
 func combine(tests []predicate, all, cased bool) predicate {

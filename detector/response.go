@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -77,8 +78,8 @@ func (r *reader) exception(n *yaml.Node, d *draft) {
 	}
 	before := len(r.errs)
 	t := matcher{reader: r, exact: true}.match(v, "the match of an exception")
-	if len(r.errs) == before && t.holdsForNothing() {
-		r.fail(v, "name what the calls do have", "the exception holds for calls that have none of its values, so it could excuse every call")
+	if len(r.errs) == before && (t.holds(false) || t.holds(true)) {
+		r.fail(v, "name values that the calls have", "the exception could excuse every call: it holds for calls that have none of its values")
 	}
 	d.Exceptions = append(d.Exceptions, e)
 	d.excuses = append(d.excuses, t)
@@ -106,25 +107,16 @@ func (e *Exception) Holds(at int64) bool {
 	return e.Until.IsZero() || at < e.Until.UnixNano()
 }
 
-// holdsForNothing says whether a condition is true of a call for which no atom holds.
-func (t *tree) holdsForNothing() bool {
+// holds says whether a condition is true of a call that has none of the values it names. there says
+// whether the fields it asks after are there.
+func (t *tree) holds(there bool) bool {
 	switch t.op {
 	case stepAtom:
-		return false
+		return t.vague && there
 	case stepNot:
-		return !t.kids[0].holdsForNothing()
+		return !t.kids[0].holds(there)
 	case stepOr:
-		for _, kid := range t.kids {
-			if kid.holdsForNothing() {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(t.kids, func(kid *tree) bool { return kid.holds(there) })
 	}
-	for _, kid := range t.kids {
-		if !kid.holdsForNothing() {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(t.kids, func(kid *tree) bool { return !kid.holds(there) })
 }
