@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/estop-project/estop/models"
 )
 
 // The keys of each mapping of the language. schema.json lists the same.
@@ -249,10 +251,9 @@ func (r *reader) warmup(o object, d *draft) {
 // budgetUnits are the lengths of time that a budget counts.
 var budgetUnits = map[string]time.Duration{"hour": time.Hour, "day": day, "week": 7 * day}
 
-// budget reads "1 per 1000 agent-days" or "1 per 1000000 calls" and sets the alarm level: an
-// e-detector that starts anew at each slot raises a false alarm after 1/level slots or more on
-// average (Shin, Ramdas and Rinaldo, "E-detectors", 2023, theorem 2.4). For calls the level counts
-// slots that hold a call, which are no more than the calls.
+// budget reads "1 per 1000 agent-days" or "1 per 1000000 calls" and sets the alarm level. The e-detector
+// steps once for each active slot, of which there are at most as many as slots of time, and at most
+// as many as calls: so the level is the same function of either.
 func (r *reader) budget(n *yaml.Node, d *draft) {
 	const form = "write 1 per 1000 %s-days or 1 per 1000000 calls"
 	hint := fmt.Sprintf(form, entityPhrase(d.GroupBy))
@@ -279,7 +280,7 @@ func (r *reader) budget(n *yaml.Node, d *draft) {
 		return
 	}
 	d.Budget = strings.Join(strings.Fields(text), " ")
-	d.Level = math.Log(span * slots / alarms)
+	d.Level = models.AlarmLevelCalls(span * slots / alarms)
 	if d.Level < math.Log(100) {
 		r.fail(n, "write a longer time", "the budget %q allows a false alarm within 100 slots of %s", shorten(text), formatDuration(d.Slot))
 	}

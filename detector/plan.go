@@ -71,7 +71,7 @@ type Feature struct {
 	Name    string // as the analyst wrote it, normalised: count(calls, 10s)
 	Kind    FeatureKind
 	Measure Measure       // KindCount, KindRate
-	Field   Field         // KindDistinct, KindNew
+	Field   Field         // KindDistinct, KindNew, KindSurprise
 	Window  time.Duration // KindCount, KindRate, KindDistinct
 }
 
