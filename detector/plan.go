@@ -126,7 +126,8 @@ type Compiled struct {
 	// Features are what Evidence and When name, without repeats.
 	Features []Feature
 	Evidence []Evidence
-	// Slot is the step of the e-detector; Level is the natural logarithm of the alarm level.
+	// Slot is the step of the e-detector. Level is the natural logarithm of the alarm level:
+	// of the mean number of active slots, those that hold a call, to a false alarm.
 	Slot  time.Duration
 	Level float64
 	// Budget is what the analyst wrote, for explanations.
