@@ -1,0 +1,199 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/estop-project/estop/bench/cloudtrail"
+	"github.com/estop-project/estop/bench/fleet"
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline"
+	"github.com/estop-project/estop/pipeline/node"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// engines starts the node.
+func (d *demo) engines(ctx context.Context) error {
+	start := time.Now()
+	var err error
+	if d.node, err = d.startNode(ctx); err != nil {
+		return err
+	}
+	d.story.say("'estop up' serves Kafka at %s, NATS at %s, ClickHouse at %s after %.1f s",
+		d.config.Kafka.Brokers[0], d.config.NATS.URL, d.config.ClickHouse.Addr, time.Since(start).Seconds())
+	d.watch, err = openWatcher(ctx, d.config)
+	return err
+}
+
+// history sends two weeks of the fleet's work, so that there are baselines to breach.
+func (d *demo) history(ctx context.Context) error {
+	d.now = time.Now()
+	from := d.now.Add(-historyDays * 24 * time.Hour)
+	d.fleet = fleet.New(fleet.Options{Seed: d.Seed, Start: from, DayShape: true})
+	producer, err := kgo.NewClient(append(pipeline.ProducerOptions(), kgo.SeedBrokers(d.config.Kafka.Brokers...), kgo.ProducerLinger(5*time.Millisecond))...)
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	d.counts = map[string]int{}
+	start, n := time.Now(), 0
+	var failed error
+	var c telemetry.Call
+	for fc := range d.fleet.Calls(from, d.now) {
+		fc.Telemetry(&c)
+		producer.Produce(ctx, node.CallRecord(&c, telemetry.JSON, telemetry.AppendJSON(nil, &c)), func(_ *kgo.Record, err error) {
+			if err != nil {
+				failed = err
+			}
+		})
+		d.counts[fc.Agent]++
+		d.counts[fc.Tenant+"/"+fc.Identity]++
+		n++
+	}
+	if err := errors.Join(producer.Flush(ctx), failed); err != nil {
+		return err
+	}
+	if err := d.awaitDetect(ctx); err != nil {
+		return err
+	}
+	took := time.Since(start)
+	d.story.say("%d simulated calls sent, decoded, judged and learned from in %.1f s (%.0f a second)", n, took.Seconds(), float64(n)/took.Seconds())
+	d.story.claim(len(d.watch.detections(all)) == 0, "no agent was suspected in %d honest agent-days", historyDays*len(d.fleet.Agents()))
+	return nil
+}
+
+func all(*detector.Detection) bool { return true }
+
+// awaitDetect waits until the detect role has committed all that is in Kafka.
+func (d *demo) awaitDetect(ctx context.Context) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(d.config.Kafka.Brokers...))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	return until(ctx, 60*time.Second, "all calls are judged", func() bool {
+		lags, err := admin.Lag(ctx, pipeline.Group)
+		if err != nil {
+			return false
+		}
+		l := lags[pipeline.Group]
+		calls, ok := l.Lag[pipeline.TopicCalls]
+		if !ok || l.Error() != nil {
+			return false
+		}
+		var left int64
+		for _, p := range calls {
+			left += p.Lag
+		}
+		for _, p := range l.Lag[pipeline.TopicExchange] {
+			left += p.Lag
+		}
+		return left == 0
+	})
+}
+
+// cloudtrail replays real records, or records of the demo's own making.
+func (d *demo) cloudtrail(ctx context.Context) error {
+	files, err := cloudTrailFiles(d.CloudTrail)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		d.story.say("no real records are at hand, so these are synthetic")
+		var b bytes.Buffer
+		if err := cloudtrail.WriteFile(&b, d.Seed, 2000); err != nil {
+			return err
+		}
+		return d.replay(ctx, "synthetic records", &b)
+	}
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		err = d.replay(ctx, filepath.Base(path), f)
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	if err := d.awaitDetect(ctx); err != nil {
+		return err
+	}
+	for _, found := range d.watch.detections(func(x *detector.Detection) bool { return !d.ours(x.Tenant) }) {
+		d.story.say("%s %s broke %s at its own time %s", red("detection:"), found.Agent, found.Detector, found.Time.Format(time.DateTime))
+		d.explain(found)
+	}
+	return nil
+}
+
+func (d *demo) replay(ctx context.Context, name string, r io.Reader) error {
+	done, err := node.Replay(ctx, d.config, r, node.ReplayOptions{Name: name}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	d.story.claim(done.Bad == 0 && done.Calls > 0, "%s: %d records sent in %v, %d of them bad", name, done.Calls, done.Duration.Round(time.Millisecond), done.Bad)
+	return nil
+}
+
+// cloudTrailFiles lists the record files of a folder, or the one file that path is.
+func cloudTrailFiles(path string) ([]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil || !st.IsDir() {
+		return []string{path}, err
+	}
+	entries, err := os.ReadDir(path)
+	var files []string
+	for _, e := range entries {
+		if strings.Contains(e.Name(), "cloudtrail") && !e.IsDir() {
+			files = append(files, filepath.Join(path, e.Name()))
+		}
+	}
+	return files, err
+}
+
+// ours reports whether a tenant is one of the fleet's.
+func (d *demo) ours(tenant string) bool {
+	for _, a := range d.fleet.Agents() {
+		if a.Tenant == tenant {
+			return true
+		}
+	}
+	return false
+}
+
+// explain says what a detection saw and what was expected.
+func (d *demo) explain(found detector.Detection) {
+	for _, s := range found.Features {
+		if !s.Known {
+			continue
+		}
+		d.story.say("   %s: observed %.4g, expected %.3g (%.3g to %.3g); evidence e^%.1f, alarm at e^%.1f",
+			s.Feature, s.Observed, s.Expected, s.Low, s.High, s.LogEvidence, found.LogLevel)
+	}
+	if found.Reason != "evidence" {
+		d.story.say("   hard limit: %s", found.Reason)
+	}
+}
+
+// fail is for what cannot be told on.
+func fail(format string, args ...any) error { return fmt.Errorf(format, args...) }
