@@ -72,7 +72,7 @@ func (g *Guard) apply(r revoke.Revocation, now time.Time) (result, int) {
 	if res := g.set.apply(k, e, now.UnixNano()); res != applied {
 		return res, 0
 	}
-	if e.strength < revoke.Revoke.Strength() {
+	if e.verdict != Deny {
 		return applied, 0
 	}
 	stopped := g.inflight.stop(k, e, now.UnixNano())
@@ -81,7 +81,10 @@ func (g *Guard) apply(r revoke.Revocation, now time.Time) (result, int) {
 }
 
 func (g *Guard) entry(r revoke.Revocation) *entry {
-	e := &entry{rev: r, until: r.Until.UnixNano(), strength: r.Action.Strength()}
+	e := &entry{
+		subject: r.Subject, tenant: r.Tenant, until: r.Until.UnixNano(),
+		strength: uint8(r.Action.Strength()), verdict: verdictOf(r.Action), rev: &r, reason: r.Reason,
+	}
 	e.hash = mix(maphash.String(g.seed, r.Tenant), maphash.String(g.seed, r.Subject))
 	if !r.ValidAfter.IsZero() {
 		e.validAfter = r.ValidAfter.UnixNano()
@@ -92,7 +95,7 @@ func (g *Guard) entry(r revoke.Revocation) *entry {
 func (s *set) apply(k kind, e *entry, now int64) result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.find(k, e.hash, e.rev.Tenant, e.rev.Subject)
+	old := s.find(k, e.hash, e.tenant, e.subject)
 	if old != nil && now < old.until {
 		if old.rev.ID == e.rev.ID {
 			return duplicate

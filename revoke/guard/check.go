@@ -98,11 +98,14 @@ func (g *Guard) decide(c *Call) Decision {
 	if e == nil {
 		return Decision{}
 	}
-	return Decision{Verdict: verdict(e), Revocation: &e.rev, Reason: e.rev.Reason, entry: e}
+	return Decision{Verdict: e.verdict, Revocation: e.rev, Reason: e.reason, entry: e}
 }
 
-func verdict(e *entry) Verdict {
-	switch e.rev.Action {
+// verdictOf is what an action means for a call. What is not known denies.
+func verdictOf(a revoke.Action) Verdict {
+	switch a {
+	case revoke.Release:
+		return Allow
 	case revoke.Throttle:
 		return Throttle
 	case revoke.Restrict:

@@ -77,7 +77,7 @@ func (f *InFlight) stop(e *entry) bool {
 	if !f.state.CompareAndSwap(running, cancelled) {
 		return false
 	}
-	f.cancel(&Revoked{&e.rev, e.rev.Reason})
+	f.cancel(&Revoked{e.rev, e.reason})
 	return true
 }
 
@@ -198,10 +198,10 @@ func (x *inflightIndex) stop(k kind, e *entry, now int64) int {
 
 // matches is what a look-up in the set of kind k means, for one entry and one call.
 func matches(k kind, e *entry, c *Call) bool {
-	if e.rev.Tenant != c.Tenant {
+	if e.tenant != c.Tenant {
 		return false
 	}
-	name := e.rev.Subject
+	name := e.subject
 	switch k {
 	case kindTenant:
 		return name == c.Tenant

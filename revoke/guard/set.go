@@ -38,15 +38,20 @@ func kindOf(s revoke.Scope) kind {
 	return kindAny
 }
 
-// entry is one revocation in the set. It is immutable. One with strength 0 is a release:
-// it stops nothing, and stays until its end so that an older message cannot undo it.
+// entry is one revocation in the set. It is immutable but for paced. One with strength 0 is
+// a release: it stops nothing, and stays until its end so that an older message cannot undo
+// it. What a check compares comes first, in one cache line.
 type entry struct {
-	rev        revoke.Revocation
-	hash       uint64
-	until      int64 // ns
-	validAfter int64 // ns; 0: lets no credential through
-	strength   int
-	paced      atomic.Int64 // ns: when Pace last let a call through
+	subject, tenant string
+	until           int64 // ns
+	validAfter      int64 // ns; 0: lets no credential through
+	strength        uint8
+	verdict         Verdict
+	rev             *revoke.Revocation
+
+	reason string
+	hash   uint64
+	paced  atomic.Int64 // ns: when Pace last let a call through
 }
 
 // in reports whether e is in force at now, for a credential issued at issued (0: unknown).
@@ -63,27 +68,34 @@ type set struct {
 	mu sync.Mutex // held by the writer
 }
 
-// table is an open-addressing hash table. A slot is a tag (the upper half of the hash) and
-// the index of an entry plus one; 0 is free. A slot, once used, keeps its tag and index, so
-// a reader that sees it finds its entry or, after a sweep, nil. Growth makes a new table.
+// table is an open-addressing hash table with linear probing. A slot has a tag, 0 where it
+// is free, and an entry. A slot, once used, keeps its tag; a sweep leaves it without entry.
+// Growth makes a new table.
 //
-// Slots are apart from entries so that a look-up that finds nothing, the usual case,
-// touches one cache line.
+// Tags are apart from entries and short, so that a look-up that finds nothing, which is the
+// usual case, touches one cache line of a small array.
 type table struct {
-	slots   []atomic.Uint64
+	tags    []atomic.Uint32
 	entries []atomic.Pointer[entry]
-	used    int // by the writer
+	used    int // slots with a tag; by the writer
 }
 
 const minSlots = 64
 
-func newTable(entries int) *table {
-	n := minSlots
-	for n < 4*entries {
-		n *= 2
+// newTable returns a table with room for at least n entries.
+func newTable(n int) *table {
+	slots := minSlots
+	for slots < 2*n {
+		slots *= 2
 	}
-	return &table{slots: make([]atomic.Uint64, n), entries: make([]atomic.Pointer[entry], n/2)}
+	return &table{tags: make([]atomic.Uint32, slots), entries: make([]atomic.Pointer[entry], slots)}
 }
+
+// full says that half of the slots are used: probes stay short.
+func (t *table) full() bool { return 2*t.used >= len(t.tags) }
+
+// tag is never 0, which marks a free slot.
+func tag(hash uint64) uint32 { return uint32(hash>>32) | 1 }
 
 // find returns the entry of a tenant's subject, or nil.
 func (t *table) find(hash uint64, tenant, subject string) *entry {
@@ -94,33 +106,32 @@ func (t *table) find(hash uint64, tenant, subject string) *entry {
 }
 
 func (t *table) index(hash uint64, tenant, subject string) int {
-	mask := uint64(len(t.slots) - 1)
+	mask, want := uint64(len(t.tags)-1), tag(hash)
 	for i := hash & mask; ; i = (i + 1) & mask {
-		slot := t.slots[i].Load()
-		if slot == 0 {
+		got := t.tags[i].Load()
+		if got == 0 {
 			return -1
 		}
-		if slot>>32 != hash>>32 {
+		if got != want {
 			continue
 		}
-		n := int(slot&(1<<32-1)) - 1
-		if e := t.entries[n].Load(); e != nil && e.rev.Subject == subject && e.rev.Tenant == tenant {
-			return n
+		if e := t.entries[i].Load(); e != nil && e.subject == subject && e.tenant == tenant {
+			return int(i)
 		}
 	}
 }
 
-// add puts e in a free slot. The caller has checked that there is room.
+// add puts e in a free slot. The caller has checked that the table is not full.
 func (t *table) add(e *entry) {
-	t.entries[t.used].Store(e)
-	t.used++
-	mask := uint64(len(t.slots) - 1)
+	mask := uint64(len(t.tags) - 1)
 	i := e.hash & mask
-	for t.slots[i].Load() != 0 {
+	for t.tags[i].Load() != 0 {
 		i = (i + 1) & mask
 	}
-	// The entry is there before the slot says so.
-	t.slots[i].Store(e.hash>>32<<32 | uint64(t.used))
+	t.used++
+	// The entry is there before the tag says so.
+	t.entries[i].Store(e)
+	t.tags[i].Store(tag(e.hash))
 }
 
 // find returns the entry of kind k, or nil.
@@ -135,32 +146,33 @@ func (s *set) find(k kind, hash uint64, tenant, subject string) *entry {
 // put stores e in place of what its target had. The caller holds mu.
 func (s *set) put(k kind, e *entry) {
 	t := s.tables[k].Load()
-	if t == nil {
-		t = newTable(minSlots / 4)
+	switch {
+	case t == nil:
+		t = newTable(1)
 		s.tables[k].Store(t)
-	}
-	if i := t.index(e.hash, e.rev.Tenant, e.rev.Subject); i >= 0 {
-		t.entries[i].Store(e)
-		return
-	}
-	if t.used == len(t.entries) {
+	case t.full():
 		t = t.rebuilt()
 		s.tables[k].Store(t)
+	}
+	if i := t.index(e.hash, e.tenant, e.subject); i >= 0 {
+		t.entries[i].Store(e)
+		return
 	}
 	t.add(e)
 	s.size.Add(1)
 }
 
-// rebuilt returns a table with room, without the slots of what was swept.
+// rebuilt returns a table with room for half as many again, without the slots of what was
+// swept.
 func (t *table) rebuilt() *table {
 	live := 0
-	for i := range t.used {
+	for i := range t.entries {
 		if t.entries[i].Load() != nil {
 			live++
 		}
 	}
-	n := newTable(live + 1)
-	for i := range t.used {
+	n := newTable(live + live/2 + 1)
+	for i := range t.entries {
 		if e := t.entries[i].Load(); e != nil {
 			n.add(e)
 		}
@@ -184,10 +196,10 @@ func (s *set) sweepSome(p *atomic.Pointer[table], from int, now int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := p.Load()
-	if t == nil || from >= t.used {
+	if t == nil || from >= len(t.entries) {
 		return false
 	}
-	for i := from; i < min(from+sweepStep, t.used); i++ {
+	for i := from; i < min(from+sweepStep, len(t.entries)); i++ {
 		if e := t.entries[i].Load(); e != nil && now >= e.until {
 			t.entries[i].Store(nil)
 			s.size.Add(-1)
