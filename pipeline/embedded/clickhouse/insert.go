@@ -32,11 +32,12 @@ func (h *handler) insert(ctx context.Context, req *request, in insertion, rows i
 	return stats, err
 }
 
-// fromFile writes the statement so that the rows come from the file at path.
+// fromFile writes the statement so that the rows come from the file at path. Each part has a
+// line of its own, as one may end in a comment.
 func (in insertion) fromFile(path string) string {
 	parts := []string{in.target, "FROM INFILE", quoteText(path)}
 	if in.settings != "" {
 		parts = append(parts, in.settings)
 	}
-	return strings.Join(append(parts, "FORMAT", in.format), " ")
+	return strings.Join(append(parts, "FORMAT "+in.format), "\n")
 }

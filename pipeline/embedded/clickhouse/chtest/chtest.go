@@ -21,8 +21,8 @@ import (
 	"github.com/estop-project/estop/pipeline/embedded/clickhouse"
 )
 
-// childVariable makes a test binary act as the engine's child process.
-const childVariable = "ESTOP_TEST_CLICKHOUSE_CHILD"
+// ChildVariable, when set, makes a test binary act as the engine's child process.
+const ChildVariable = "ESTOP_TEST_CLICKHOUSE_CHILD"
 
 // readyLimit is how long a test waits for the engine; a busy machine is slow.
 const readyLimit = time.Minute
@@ -30,7 +30,7 @@ const readyLimit = time.Minute
 // Main runs the tests, or the engine in a process that was started as its child. It does not
 // return.
 func Main(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
+	if os.Getenv(ChildVariable) != "" {
 		if err := clickhouse.ServeChild(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -69,7 +69,7 @@ func StartWith(t testing.TB, o clickhouse.Options) *clickhouse.Server {
 	server, err := clickhouse.Start(context.Background(), clickhouse.StartOptions{
 		Options: o,
 		Argv:    []string{executable},
-		Env:     []string{childVariable + "=1"},
+		Env:     []string{ChildVariable + "=1"},
 	})
 	if err != nil {
 		t.Fatalf("cannot start the engine: %v", err)
