@@ -1,0 +1,53 @@
+# estop, the emergency stop for AI agents. 'make help' lists the targets.
+
+GO       ?= go
+BIN      := bin/estop
+CACHE    := .cache
+LIBCHDB  := $(CACHE)/libchdb/libchdb.so
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -X github.com/estop-project/estop/pipeline/node.version=$(VERSION)
+# Real CloudTrail records for the demo, if they are at hand.
+CLOUDTRAIL ?= ../shared/data/cloudtrail/raw
+
+# Tests find the engine by this name, and fail rather than skip when it is missing.
+export ESTOP_LIBCHDB = $(abspath $(LIBCHDB))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build libchdb test test-short lint fmt bench eval clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build libchdb ## Install what is needed and see estop stop three bad agents
+	@$(BIN) demo --cloudtrail "$(CLOUDTRAIL)" --clickhouse.libchdb "$(LIBCHDB)"
+
+build: ## Build bin/estop
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/estop
+
+libchdb: ## Install the ClickHouse engine's library into .cache
+	@deploy/libchdb/fetch.sh $(CACHE)/libchdb
+
+test: lint libchdb ## Install what is needed and run all tests
+	ESTOP_REQUIRE_LIBCHDB=1 $(GO) test -timeout 20m ./...
+	ESTOP_REQUIRE_LIBCHDB=1 $(GO) test -race -short -timeout 20m ./detector/... ./revoke/... ./pipeline/shard ./pipeline ./pipeline/archive
+
+test-short: libchdb ## Run the tests without the long ones
+	$(GO) test -short ./...
+
+lint: ## gofmt, go vet, staticcheck, go mod tidy
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run: make fmt' >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+
+fmt: ## Format the code
+	gofmt -w .
+
+bench: build libchdb ## Measure speed; writes bench/results
+	$(GO) run ./bench/cmd/bench
+
+eval: ## Measure detection on labelled data; writes bench/results
+	$(GO) run ./bench/cmd/eval
+
+clean: ## Remove what was built; the cache of engines stays
+	rm -rf bin
