@@ -2,6 +2,7 @@ package shard
 
 import (
 	"math"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -14,46 +15,65 @@ import (
 //
 // A kind that turns up while evidence is high is held back, so that an attack is not
 // learned: it is learned when the evidence has gone, and forgotten when it has led to a
-// detection. A surprise feature holds every new kind back until it has been drawn
-// heldDraws times, for a thief is still a thief at the second call.
+// detection.
+//
+// A surprise feature holds every new kind back for a while, for a thief is still a thief at
+// the second call. Where several kinds are known, calls come in runs of one kind (a session
+// of one of the agents that share an identity), and only the call that turns from one kind
+// to another says something about who else is there. Turning to a fresh kind is rarer than
+// a fresh kind among all calls, so the predicted probability errs on the side of "not
+// surprising".
 type kinds struct {
 	known models.Novelty
 	held  []heldKind
+	last  uint64 // hash of the last call's kind
+	begun bool   // there was a last call
 
-	// Of the last draw:
-	drawn bool
-	fresh bool    // a new kind, or for surprise also a held one
-	logP  float64 // log probability, before the draw, that it would be fresh
+	// Of the last call:
+	counts bool    // it is evidence, one way or the other
+	fresh  bool    // a new kind; for surprise a turn to a new or held kind
+	logP   float64 // log probability, before the call, that it would be fresh
 }
 
 type heldKind struct {
 	hash  uint64
-	draws uint32
+	draws uint32 // for surprise: turns to it
+	since int64  // when it was first seen
 }
 
 func newKinds() *kinds {
 	return &kinds{known: models.NewNovelty(noveltyDiscount, noveltyStrength, noveltyKinds)}
 }
 
-// draw takes in that the call's value hashes to h.
-func (k *kinds) draw(h uint64, surprise, high bool) {
-	k.drawn = true
+// draw takes in that the call at t has a value with hash h. A new kind is learned at once,
+// or held back if hold says so.
+func (k *kinds) draw(h uint64, t int64, surprise, hold bool) {
 	k.logP = k.logFresh(surprise)
 	at := k.heldAt(h)
+	same := k.begun && h == k.last
+	k.last, k.begun = h, true
 	seen := at < 0 && k.known.Seen(h)
-	k.fresh = !seen && (at < 0 || surprise)
+	k.counts = true
+	if surprise {
+		k.fresh = !seen && (!same || k.dedicated())
+		k.counts = seen || k.fresh // the run of a held kind says nothing
+	} else {
+		k.fresh = !seen && at < 0
+	}
 	switch {
 	case at >= 0:
-		k.held[at].draws++
-	case seen || !surprise && !high:
+		if k.fresh || !surprise {
+			k.held[at].draws++
+		}
+	case seen || !hold:
 		k.known.Learn(h)
 	case len(k.held) < maxFresh:
-		k.held = append(k.held, heldKind{h, 1})
+		k.held = append(k.held, heldKind{h, 1, t})
 	}
 }
 
-// logFresh is the log probability that the next draw is fresh. Held draws count as drawn,
-// so that the prediction is the one that would be made had they been learned.
+// logFresh is the log probability that the next call is fresh. Held calls count, so that
+// the prediction is the one that would be made had they been learned.
 func (k *kinds) logFresh(surprise bool) float64 {
 	var draws, singles float64
 	for i := range k.held {
@@ -67,6 +87,10 @@ func (k *kinds) logFresh(surprise bool) float64 {
 	return math.Min(0, logAddExp(logNew, math.Log(draws/(draws+k.known.Draws()+noveltyStrength))))
 }
 
+// dedicated reports whether all calls so far were of one kind: an identity of one agent.
+// It has no turns to learn from, so each call of a stranger counts.
+func (k *kinds) dedicated() bool { return k.known.Kinds() == 1 }
+
 func (k *kinds) heldAt(h uint64) int {
 	for i := range k.held {
 		if k.held[i].hash == h {
@@ -76,22 +100,28 @@ func (k *kinds) heldAt(h uint64) int {
 	return -1
 }
 
-// settle learns the kinds that were held back and are honest after all.
-func (k *kinds) settle(surprise bool) {
+// settle learns the kinds that were held back and are honest after all, at time t.
+func (k *kinds) settle(t int64, surprise bool) {
 	kept := k.held[:0]
 	for _, h := range k.held {
-		if surprise && h.draws < heldDraws {
+		if surprise && t-h.since < int64(heldFor/time.Nanosecond) {
 			kept = append(kept, h)
 			continue
 		}
-		for range min(h.draws, 1000) {
+		for range min(h.draws, maxHeldDraws) {
 			k.known.Learn(h.hash)
 		}
 	}
 	k.held = kept
 }
 
-// value is what a condition reads: for new 1 or 0, for surprise the nats that the draw was worth.
+// forget drops what was held back: it has led to a detection.
+func (k *kinds) forget() {
+	k.held = k.held[:0]
+	k.begun = false
+}
+
+// value is what a condition reads: for new 1 or 0, for surprise the nats that the call was worth.
 func (k *kinds) value(kind detector.FeatureKind) float64 {
 	if kind == detector.KindNew {
 		return truth(k.fresh)
@@ -99,7 +129,7 @@ func (k *kinds) value(kind detector.FeatureKind) float64 {
 	if k.fresh {
 		return -k.logP
 	}
-	return -math.Log1p(-math.Exp(math.Min(k.logP, -1e-12)))
+	return 0
 }
 
 func hash(b []byte) uint64 { return xxhash.Sum64(b) }

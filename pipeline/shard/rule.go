@@ -3,6 +3,7 @@ package shard
 import (
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -83,11 +84,13 @@ const (
 	noveltyKinds     = 4096
 )
 
-// heldDraws is how often a fresh kind must have been drawn before a surprise feature
-// counts it among the kinds it knows.
-const heldDraws = 20
+// heldFor is how long a surprise feature holds a new kind back, in the calls' own time.
+const heldFor = time.Hour
 
-// maxFresh bounds the fresh kinds of one feature.
+// maxHeldDraws bounds the work of learning a held kind.
+const maxHeldDraws = 1000
+
+// maxFresh bounds the held kinds of one feature.
 const maxFresh = 64
 
 func (r *rule) known(w *watch) bool {

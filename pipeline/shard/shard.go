@@ -210,7 +210,7 @@ func (s *Shard) closeSlot(r *rule, e *entity, w *watch, next int64) {
 			w.sampled = end
 			s.Samples = w.appendSamples(s.Samples, r, e, end)
 		}
-		w.close(r)
+		w.close(r, end)
 	}
 	w.slot = next
 }
@@ -221,4 +221,21 @@ func floorDiv(a, b int64) int64 {
 		q--
 	}
 	return q
+}
+
+// Known reports whether the detector has seen enough of the call's entity to judge it.
+// What is not known is never called normal.
+func (s *Shard) Known(detectorID string, by detector.Entity, c *telemetry.Call) bool {
+	id, ok := s.entities.ids.Lookup(appendEntityKey(nil, by, c))
+	if !ok {
+		return false
+	}
+	for _, r := range s.rules[by] {
+		for i := range s.entities.byID[id].watches {
+			if w := &s.entities.byID[id].watches[i]; w.rule == r.ID && r.ID == detectorID {
+				return r.known(w)
+			}
+		}
+	}
+	return false
 }

@@ -145,10 +145,13 @@ func (w *watch) appendState(b []byte) []byte {
 		if k == nil {
 			continue
 		}
+		b = binary.LittleEndian.AppendUint64(b, k.last)
+		b = append(b, byte(truth(k.begun)))
 		b = binary.AppendUvarint(b, uint64(len(k.held)))
 		for _, h := range k.held {
 			b = binary.LittleEndian.AppendUint64(b, h.hash)
 			b = binary.AppendUvarint(b, uint64(h.draws))
+			b = binary.AppendVarint(b, h.since)
 		}
 	}
 	for i := range w.evidence {
@@ -175,8 +178,9 @@ func (w *watch) load(b []byte) error {
 		if k == nil {
 			continue
 		}
+		k.last, k.begun = r.uint64(), r.uvarint() == 1
 		for n := min(r.uvarint(), maxFresh); n > 0 && r.err == nil; n-- {
-			k.held = append(k.held, heldKind{r.uint64(), uint32(r.uvarint())})
+			k.held = append(k.held, heldKind{r.uint64(), uint32(r.uvarint()), r.varint()})
 		}
 	}
 	for i := range w.evidence {

@@ -88,10 +88,11 @@ func (w *watch) observe(r *rule, c *telemetry.Call, t int64, current bool) {
 		case detector.KindNew, detector.KindSurprise:
 			f.value = 0
 			if v, ok := fieldValue(c, spec.Field, r.contexts[i]); ok && !quiet {
-				f.kinds.draw(hash(v), spec.Kind == detector.KindSurprise, high)
+				surprise := spec.Kind == detector.KindSurprise
+				f.kinds.draw(hash(v), t, surprise, high || surprise && known)
 				f.value = f.kinds.value(spec.Kind)
 			} else {
-				f.kinds.drawn = false
+				f.kinds.counts = false
 			}
 		default:
 			if r.windowed[i] {
@@ -118,7 +119,7 @@ func (w *watch) weigh(r *rule, c *telemetry.Call, known bool) {
 			if known {
 				ev.detector.Set(models.LogEFromLogP(ev.baseline.LogTail(ev.count)))
 			}
-		} else if k := w.features[r.Evidence[i].Feature].kinds; k.drawn {
+		} else if k := w.features[r.Evidence[i].Feature].kinds; k.counts {
 			ev.draws++
 			ev.count += truth(k.fresh)
 			if known {
@@ -158,9 +159,9 @@ func (w *watch) markFirstBad(r *rule, c *telemetry.Call) {
 	}
 }
 
-// close ends the open slot: what it held is learned unless evidence is high, for models
+// close ends the open slot at time end: what it held is learned unless evidence is high, for models
 // must not learn from an attack.
-func (w *watch) close(r *rule) {
+func (w *watch) close(r *rule, end int64) {
 	high := w.total > r.freeze
 	w.slots++
 	for i := range w.evidence {
@@ -176,7 +177,7 @@ func (w *watch) close(r *rule) {
 	}
 	for i := range w.features {
 		if k := w.features[i].kinds; k != nil {
-			k.settle(r.Features[i].Kind == detector.KindSurprise)
+			k.settle(end, r.Features[i].Kind == detector.KindSurprise)
 		}
 	}
 }
@@ -192,7 +193,7 @@ func (w *watch) fired(until int64) {
 	}
 	for i := range w.features {
 		if k := w.features[i].kinds; k != nil {
-			k.held = k.held[:0]
+			k.forget()
 		}
 	}
 }
