@@ -1,0 +1,97 @@
+package backtest
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/estop-project/estop/bench/fleet"
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/detector/catalog"
+	"github.com/estop-project/estop/pipeline/shard"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+var update = flag.Bool("update", false, "write the golden file anew")
+
+const golden = "testdata/fleet.golden"
+
+// TestTheFleetGivesTheSameDetectionsAsEver holds what the catalogue finds in two weeks of a
+// synthetic fleet with attacks, so that nobody changes a detection by making the shard
+// faster. Where a change of the detections is meant: go test ./pipeline/backtest -update.
+func TestTheFleetGivesTheSameDetectionsAsEver(t *testing.T) {
+	set, errs := detector.Load(catalog.FS)
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
+	}
+	got := playFleet(t, NewRunner(set.Plan, shard.Options{}))
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("the fleet's detections changed (-golden +now):\n%s", diff)
+	}
+}
+
+// playFleet returns a line for each detection, and one that sums the samples up. Numbers
+// have ten digits: the last ones differ between processors.
+func playFleet(t *testing.T, r *Runner) string {
+	f := fleet.New(fleet.Options{Seed: 7, DayShape: true})
+	end := fleet.DefaultStart.Add(14 * 24 * time.Hour)
+	var out bytes.Buffer
+	var c telemetry.Call
+	calls, samples := 0, 0
+	var observed, evidence float64
+	for call := range f.Calls(time.Time{}, end, attacks(t, f, end)...) {
+		calls++
+		call.Telemetry(&c)
+		for _, d := range r.Call(&c) {
+			fmt.Fprintf(&out, "%s %s %s %s %s first_bad=%s evidence=%.10g", d.ID, d.Time.Format(time.RFC3339Nano), d.Detector, d.Entity, d.Reason, d.FirstBad, d.LogEvidence)
+			for _, s := range d.Features {
+				fmt.Fprintf(&out, " %s=%.10g expected=%.10g p=%.10g", s.Feature, s.Observed, s.Expected, s.LogP)
+			}
+			out.WriteByte('\n')
+		}
+		for _, s := range [][]detector.Sample{r.calls.Samples, r.exchange.Samples} {
+			samples += len(s)
+			for i := range s {
+				observed += s[i].Observed
+				evidence += s[i].LogEvidence
+			}
+		}
+	}
+	fmt.Fprintf(&out, "%d calls, %d samples, observed %.10g, log evidence %.10g\n", calls, samples, observed, evidence)
+	return out.String()
+}
+
+// attacks are one of each kind, in the last day.
+func attacks(t *testing.T, f *fleet.Fleet, end time.Time) []fleet.Attack {
+	all := f.Agents()
+	at := func(h int) time.Time { return end.Add(-24*time.Hour + time.Duration(h)*time.Hour) }
+	var made []fleet.Attack
+	add := func(a fleet.Attack, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, a)
+	}
+	add(f.Exfiltrate(all[3].Name, at(1), 5))
+	add(f.StealCredential(all[20].Name, "thief", at(2)))
+	add(f.Crawl(all[41].Name, at(3)))
+	add(f.Repeat(all[60].Name, at(4), 2))
+	add(f.Ramp(all[80].Name, at(5), 0.5))
+	return made
+}
