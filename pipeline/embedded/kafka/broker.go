@@ -37,6 +37,9 @@ type Options struct {
 	// Readers names, for each topic, the consumer groups that must have committed a record before retention may
 	// delete it. A group without a commit holds everything back, up to Retention.HardBytes.
 	Readers map[string][]string
+	// Sync writes each batch and each commit through to the disk before it is acknowledged, so that they survive a
+	// loss of power too. Without it they survive the end of the process, by whatever signal.
+	Sync bool
 	// Logger receives warnings and errors, kfake's own among them. Default: slog.Default().
 	Logger *slog.Logger
 	// Clock tells the age of records. Default: time.Now. (kfake has its own clock for sessions and transactions.)
@@ -126,14 +129,18 @@ func (b *Broker) open() error {
 		return err
 	}
 	gate := newGate()
-	b.cluster, err = kfake.NewCluster(
+	opts := []kfake.Opt{
 		kfake.Ports(port),
 		kfake.ListenFn(gate.listen),
 		kfake.ClusterID("estop-embedded"),
 		kfake.DataDir(b.opts.Dir),
 		kfake.BrokerConfigs(brokerConfigs(b.opts.Retention)),
 		kfake.WithLogger(engineLogger{b.log}),
-	)
+	}
+	if b.opts.Sync {
+		opts = append(opts, kfake.SyncWrites())
+	}
+	b.cluster, err = kfake.NewCluster(opts...)
 	if err != nil {
 		return fmt.Errorf("cannot open the log in %q: %w", b.opts.Dir, err)
 	}
