@@ -21,7 +21,7 @@ var (
 		"slot", "warmup", "when", "quiet", "response", "exceptions", "tests",
 	}
 	baselineKeys  = []string{"feature", "weight"}
-	warmupKeys    = []string{"calls", "slots"}
+	warmupKeys    = []string{"calls", "slots", "time"}
 	responseKeys  = []string{"action", "scope", "for"}
 	exceptionKeys = []string{"match", "until", "owner", "reason"}
 )
@@ -36,9 +36,10 @@ const (
 
 // The bounds of what a detector may say.
 const (
-	maxSlot     = time.Hour
-	maxResponse = 30 * day
-	maxWarmup   = 1_000_000
+	maxSlot       = time.Hour
+	maxResponse   = 30 * day
+	maxWarmup     = 1_000_000
+	maxWarmupTime = 30 * day
 )
 
 // draft is a checked detector whose conditions are not yet part of a plan.
@@ -245,6 +246,9 @@ func (r *reader) warmup(o object, d *draft) {
 				*to = int(i)
 			}
 		}
+	}
+	if v := w.values["time"]; v != nil {
+		d.WarmupTime, _ = r.duration(v, "warmup time", 0, maxWarmupTime)
 	}
 }
 

@@ -135,6 +135,9 @@ type Compiled struct {
 	// WarmupCalls and WarmupSlots must both have been seen of an entity before its evidence
 	// can fire. Before that the detector answers "not known", never "normal".
 	WarmupCalls, WarmupSlots int
+	// WarmupTime must have passed, in the calls' own time, since the entity's first call: what
+	// comes once a day must have had a day to come.
+	WarmupTime time.Duration
 	// When is the hard limit; nil if there is none. Its values are Features, by index.
 	When       *Program
 	WhenText   string

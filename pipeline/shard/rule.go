@@ -93,6 +93,7 @@ const maxHeldDraws = 1000
 // maxFresh bounds the held kinds of one feature.
 const maxFresh = 64
 
+// known reports whether the baselines of an entity have seen enough to speak.
 func (r *rule) known(w *watch) bool {
-	return w.calls > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots)
+	return w.calls > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots) && w.latest-w.first >= int64(r.WarmupTime)
 }

@@ -184,7 +184,10 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source) {
 // apply takes one matching call into the state that a rule keeps for an entity.
 func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source) {
 	w := e.watch(r)
-	w.calls++
+	if w.calls++; w.calls == 1 {
+		w.first, w.latest = t, t
+	}
+	w.latest = max(w.latest, t)
 	slot := floorDiv(t, int64(r.Slot))
 	switch {
 	case slot > w.slot:

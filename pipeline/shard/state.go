@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/estop-project/estop/detector"
@@ -126,7 +127,10 @@ func (w *watch) models() []binaryState {
 		}
 	}
 	for i := range w.evidence {
-		ms = append(ms, &w.evidence[i].baseline, &w.evidence[i].detector)
+		if w.evidence[i].counts {
+			ms = append(ms, &w.evidence[i].baseline)
+		}
+		ms = append(ms, &w.evidence[i].detector)
 	}
 	return ms
 }
@@ -135,16 +139,20 @@ func (w *watch) appendState(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(w.calls))
 	b = binary.AppendUvarint(b, uint64(w.slots))
 	b = binary.AppendVarint(b, w.slot)
+	b = binary.AppendVarint(b, w.first)
+	b = binary.AppendVarint(b, w.latest)
 	b = binary.AppendVarint(b, w.sampled)
 	b = binary.AppendVarint(b, w.quietUntil)
-	b = binary.LittleEndian.AppendUint64(b, math.Float64bits(w.total))
+	b = appendFloat(b, w.total)
 	b = binary.AppendUvarint(b, uint64(len(w.firstBad)))
 	b = append(b, w.firstBad...)
 	for i := range w.features {
+		b = appendFloat(b, w.features[i].value)
 		k := w.features[i].kinds
 		if k == nil {
 			continue
 		}
+		b = appendFloat(b, k.logP)
 		b = binary.LittleEndian.AppendUint64(b, k.last)
 		b = append(b, byte(truth(k.begun)))
 		b = binary.AppendUvarint(b, uint64(len(k.held)))
@@ -155,8 +163,8 @@ func (w *watch) appendState(b []byte) []byte {
 		}
 	}
 	for i := range w.evidence {
-		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(w.evidence[i].count))
-		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(w.evidence[i].draws))
+		b = appendFloat(b, w.evidence[i].count)
+		b = appendFloat(b, w.evidence[i].draws)
 	}
 	for _, m := range w.models() {
 		b, _ = m.AppendBinary(b) // the models never refuse
@@ -169,23 +177,25 @@ func (w *watch) load(b []byte) error {
 	w.calls = int64(r.uvarint())
 	w.slots = int64(r.uvarint())
 	w.slot = r.varint()
+	w.first, w.latest = r.varint(), r.varint()
 	w.sampled = r.varint()
 	w.quietUntil = r.varint()
-	w.total = math.Float64frombits(r.uint64())
+	w.total = r.float()
 	w.firstBad = append(w.firstBad, r.bytes(r.uvarint())...)
 	for i := range w.features {
+		w.features[i].value = r.float()
 		k := w.features[i].kinds
 		if k == nil {
 			continue
 		}
+		k.logP = r.float()
 		k.last, k.begun = r.uint64(), r.uvarint() == 1
 		for n := min(r.uvarint(), maxFresh); n > 0 && r.err == nil; n-- {
 			k.held = append(k.held, heldKind{r.uint64(), uint32(r.uvarint()), r.varint()})
 		}
 	}
 	for i := range w.evidence {
-		w.evidence[i].count = math.Float64frombits(r.uint64())
-		w.evidence[i].draws = math.Float64frombits(r.uint64())
+		w.evidence[i].count, w.evidence[i].draws = r.float(), r.float()
 	}
 	if r.err != nil {
 		return r.err
@@ -201,6 +211,11 @@ func (w *watch) load(b []byte) error {
 		return fmt.Errorf("%d bytes left over: %w", len(rest), errState)
 	}
 	return nil
+}
+
+// appendFloat writes a float; small integers, which most of them are, take three bytes.
+func appendFloat(b []byte, f float64) []byte {
+	return binary.AppendUvarint(b, bits.ReverseBytes64(math.Float64bits(f)))
 }
 
 // reader takes values off bytes that are not trusted; after the first error it returns zeros.
@@ -233,6 +248,16 @@ func (r *reader) uint64() uint64 {
 		return binary.LittleEndian.Uint64(b)
 	}
 	return 0
+}
+
+// float reads what appendFloat wrote. Only the logarithm of 0 may be infinite.
+func (r *reader) float() float64 {
+	f := math.Float64frombits(bits.ReverseBytes64(r.uvarint()))
+	if math.IsNaN(f) || math.IsInf(f, 1) {
+		r.err = errState
+		return 0
+	}
+	return f
 }
 
 func (r *reader) bytes(n uint64) []byte {

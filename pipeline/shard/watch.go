@@ -17,6 +17,8 @@ type watch struct {
 	calls      int64 // that matched
 	slots      int64 // active slots closed
 	slot       int64 // the open slot, or noSlot
+	first      int64 // the first call's own time
+	latest     int64 // the greatest of the calls' own times
 	sampled    int64 // when samples were last written, the calls' own time
 	quietUntil int64
 	total      float64 // log evidence after the last call
@@ -35,6 +37,7 @@ type feature struct {
 
 // evidence is one baseline and the e-detector that it feeds.
 type evidence struct {
+	counts   bool                 // it is fed by counts, so it has a baseline
 	baseline models.CountBaseline // of counts
 	count    float64              // in the open slot: what was counted, or fresh kinds drawn
 	draws    float64              // in the open slot: of kinds, fresh or not
@@ -52,6 +55,7 @@ func newWatch(r *rule) watch {
 	}
 	for i, ev := range r.Evidence {
 		if r.Features[ev.Feature].Kind == detector.KindCount {
+			w.evidence[i].counts = true
 			w.evidence[i].baseline = models.NewCountBaseline(models.CountPrior{Mean: 1, Weight: priorCountWeight, Memory: countMemory})
 		}
 	}
