@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// Retention bounds what each partition keeps. A topic's own retention.ms and retention.bytes apart, where they are
-// stricter. Topics with cleanup.policy=compact are compacted instead.
+// Retention bounds what each partition keeps. A topic's own retention.ms and retention.bytes, set when it is created,
+// hold where they are stricter. Topics with cleanup.policy=compact are compacted instead.
 type Retention struct {
 	// Bytes that a partition keeps at most, once its readers have read the rest. Default: 64 MiB.
 	Bytes int64
