@@ -82,9 +82,10 @@ func (g *Guard) apply(r revoke.Revocation, now time.Time) (result, int) {
 
 func (g *Guard) entry(r revoke.Revocation) *entry {
 	e := &entry{
-		subject: r.Subject, tenant: r.Tenant, until: r.Until.UnixNano(),
+		tenant: r.Tenant, until: r.Until.UnixNano(),
 		strength: uint8(r.Action.Strength()), verdict: verdictOf(r.Action), rev: &r, reason: r.Reason,
 	}
+	e.setSubject(r.Subject)
 	e.hash = mix(maphash.String(g.seed, r.Tenant), maphash.String(g.seed, r.Subject))
 	if !r.ValidAfter.IsZero() {
 		e.validAfter = r.ValidAfter.UnixNano()
@@ -95,7 +96,7 @@ func (g *Guard) entry(r revoke.Revocation) *entry {
 func (s *set) apply(k kind, e *entry, now int64) result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.find(k, e.hash, e.tenant, e.subject)
+	old := s.find(k, e.hash, e.tenant, e.rev.Subject)
 	if old != nil && now < old.until {
 		if old.rev.ID == e.rev.ID {
 			return duplicate

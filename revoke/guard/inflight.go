@@ -201,7 +201,7 @@ func matches(k kind, e *entry, c *Call) bool {
 	if e.tenant != c.Tenant {
 		return false
 	}
-	name := e.subject
+	name := e.rev.Subject
 	switch k {
 	case kindTenant:
 		return name == c.Tenant

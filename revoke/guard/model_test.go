@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,7 +60,9 @@ func (m *model) meets(r revoke.Revocation, c *Call) bool {
 }
 
 func TestGuardAnswersAsAListOfRevocationsWould(t *testing.T) {
-	name := rapid.SampledFrom([]string{"a", "b", "c"})
+	// The last two are too long to be held in an entry, and differ at their end only.
+	long := strings.Repeat("x", 60)
+	name := rapid.SampledFrom([]string{"a", "b", long + "1", long + "2"})
 	rapid.Check(t, func(t *rapid.T) {
 		start := time.Unix(1_800_000_000, 0)
 		now := start
@@ -123,8 +126,8 @@ func TestGuardAnswersAsAListOfRevocationsWould(t *testing.T) {
 func drawCall(t *rapid.T, name *rapid.Generator[string], start time.Time) *Call {
 	c := &Call{
 		Tenant: name.Draw(t, "tenant"), Agent: name.Draw(t, "agent"),
-		Identity: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "identity"),
-		Session:  rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "session"),
+		Identity: rapid.SampledFrom([]string{"", "a", strings.Repeat("x", 60) + "1"}).Draw(t, "identity"),
+		Session:  rapid.SampledFrom([]string{"", "a", strings.Repeat("x", 60) + "1"}).Draw(t, "session"),
 		Chain:    rapid.SliceOfN(name, 0, 3).Draw(t, "chain"),
 	}
 	if rapid.Bool().Draw(t, "dated") {
