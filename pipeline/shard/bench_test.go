@@ -8,6 +8,7 @@ import (
 
 	"github.com/estop-project/estop/bench/cloudtrail"
 	"github.com/estop-project/estop/bench/fleet"
+	"github.com/estop-project/estop/bench/stopwatch"
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
@@ -173,22 +174,23 @@ func benchDetect(b *testing.B, j *judge, t *tape, relay bool) {
 		j.judge(b, t.shift, relay)
 		j.drain()
 	}
+	defer stopwatch.Pin()()
 	b.ResetTimer()
 	runtime.ReadMemStats(&before)
 	for b.Loop() {
-		start := time.Now()
+		start := stopwatch.Now()
 		for range batch {
 			j.decode(b, &pause)
 		}
-		middle := time.Now()
+		middle := stopwatch.Now()
 		for range batch {
 			j.decode(b, t)
 			j.judge(b, t.shift, relay)
 		}
 		j.drain()
-		end := time.Now()
-		decoding += middle.Sub(start)
-		detecting += end.Sub(middle)
+		end := stopwatch.Now()
+		decoding += middle - start
+		detecting += end - middle
 		calls += batch
 	}
 	runtime.ReadMemStats(&after)
