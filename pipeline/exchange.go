@@ -21,9 +21,10 @@ type origin struct {
 	partition int32
 	offset    int64
 	index     int32
+	appended  int64 // Unix nanoseconds
 }
 
-const originSize = 1 + 4 + 8 + 4
+const originSize = 1 + 4 + 8 + 4 + 8
 
 var errOrigin = errors.New("exchange record without a valid origin header")
 
@@ -33,6 +34,7 @@ func (o origin) header() kgo.RecordHeader {
 	b = binary.BigEndian.AppendUint32(b, uint32(o.partition))
 	b = binary.BigEndian.AppendUint64(b, uint64(o.offset))
 	b = binary.BigEndian.AppendUint32(b, uint32(o.index))
+	b = binary.BigEndian.AppendUint64(b, uint64(o.appended))
 	return kgo.RecordHeader{Key: headerOrigin, Value: b}
 }
 
@@ -47,14 +49,20 @@ func parseOrigin(r *kgo.Record) (origin, error) {
 			partition: int32(binary.BigEndian.Uint32(b[1:])),
 			offset:    int64(binary.BigEndian.Uint64(b[5:])),
 			index:     int32(binary.BigEndian.Uint32(b[13:])),
+			appended:  int64(binary.BigEndian.Uint64(b[17:])),
 		}, nil
 	}
 	return origin{}, fmt.Errorf("%s/%d@%d: %w", r.Topic, r.Partition, r.Offset, errOrigin)
 }
 
+// source is where the call stands in the topic of calls.
+func (o origin) source() shard.Source {
+	return shard.Source{Topic: TopicCalls, Partition: o.partition, Offset: o.offset, Index: int(o.index), Appended: o.appended}
+}
+
 // exchangeRecord is the call c on its way to the shard of its entity.
 func exchangeRecord(by detector.Entity, c *telemetry.Call, src shard.Source) *kgo.Record {
-	o := origin{by: by, partition: src.Partition, offset: src.Offset, index: int32(src.Index)}
+	o := origin{by: by, partition: src.Partition, offset: src.Offset, index: int32(src.Index), appended: src.Appended}
 	return &kgo.Record{
 		Topic:   TopicExchange,
 		Key:     shard.EntityKey(by, c),

@@ -19,6 +19,7 @@ type metrics struct {
 	late          prometheus.Counter
 	replayed      prometheus.Counter
 	unwatched     prometheus.Counter
+	strays        prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -39,6 +40,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ahead:         counter("calls_ahead_total", "Calls from the future, held to the bound."),
 		late:          counter("calls_late_total", "Calls older than the open slot of their entity."),
 		replayed:      counter("calls_replayed_total", "Calls that the state of their entity already held."),
+		strays:        counter("calls_stray_total", "Calls sent without the key of their agent; the exchange brings them to its shard."),
 		unwatched:     counter("calls_unwatched_total", "Calls of entities past the bound of their shard."),
 	}
 }

@@ -1,9 +1,9 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -34,6 +34,8 @@ type worker struct {
 	shard   *shard.Shard
 	decoder telemetry.Decoder
 	call    telemetry.Call
+	bad     bool   // the last bytes that were decoded are no call
+	key     []byte // of call, as its record should have it
 	log     *slog.Logger
 
 	in   chan []*kgo.Record
@@ -129,42 +131,57 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 	if r.Offset < w.skipBelow {
 		return
 	}
-	format, raw := formatOf(r)
-	var from origin
 	if w.topic == TopicExchange {
-		var err error
-		if from, err = parseOrigin(r); err != nil {
-			w.deadLetter(ctx, r, &telemetry.BadCall{Reason: "bad_origin", Detail: err.Error()})
-			return
-		}
-		if w.origins.passed(from) {
-			return
-		}
+		w.exchanged(ctx, r)
+		return
 	}
 	src := shard.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Appended: r.Timestamp.UnixNano()}
-	w.decoder.Start(format, raw)
-	for {
-		err := w.decoder.Next(&w.call)
-		if err == io.EOF {
-			return
-		}
-		var bad *telemetry.BadCall
-		if errors.As(err, &bad) {
-			w.deadLetter(ctx, r, bad)
-			src.Index++
+	w.decoder.Start(formatOf(r), r.Value)
+	for ; w.decode(ctx, r); src.Index++ {
+		if w.bad {
 			continue
 		}
 		w.detect.metrics.unknownFields.Add(float64(w.call.Unknown))
-		if w.topic == TopicExchange {
-			w.shard.Grouped(from.by, &w.call, src)
-		} else {
-			w.forward(ctx, w.shard.Call(&w.call, src), src)
+		if w.key = telemetry.AppendKey(w.key[:0], &w.call); !bytes.Equal(w.key, r.Key) {
+			w.detect.metrics.strays.Inc()
+			w.forward(ctx, w.shard.Stray(&w.call), src)
+			continue
 		}
-		if len(w.shard.Detections) > 0 {
-			w.publish(ctx)
-		}
-		src.Index++
+		w.forward(ctx, w.shard.Call(&w.call, src), src)
+		w.publish(ctx)
 	}
+}
+
+// exchanged judges the call of a record of the exchange, unless it is a repetition.
+func (w *worker) exchanged(ctx context.Context, r *kgo.Record) {
+	from, err := parseOrigin(r)
+	if err != nil {
+		w.deadLetter(ctx, r, &telemetry.BadCall{Reason: "bad_origin", Detail: err.Error()})
+		return
+	}
+	if w.origins.passed(from) {
+		return
+	}
+	w.decoder.Start(formatOf(r), r.Value)
+	if w.decode(ctx, r) && !w.bad {
+		w.shard.Grouped(from.by, &w.call, from.source(), r.Offset)
+		w.publish(ctx)
+	}
+}
+
+// decode takes the next call off the record; what is none goes to the dead letters, and
+// bad says so. It reports false at the end of the record.
+func (w *worker) decode(ctx context.Context, r *kgo.Record) bool {
+	err := w.decoder.Next(&w.call)
+	if w.bad = false; err == nil {
+		return true
+	}
+	if bad := (*telemetry.BadCall)(nil); errors.As(err, &bad) {
+		w.bad = true
+		w.deadLetter(ctx, r, bad)
+		return true
+	}
+	return false // io.EOF
 }
 
 // forward sends the call to the shards of its other groups.
@@ -179,6 +196,9 @@ func (w *worker) forward(ctx context.Context, groups shard.Groups, src shard.Sou
 
 // publish sends the detections out: the kill first, over NATS, then the records.
 func (w *worker) publish(ctx context.Context) {
+	if len(w.shard.Detections) == 0 {
+		return
+	}
 	for i := range w.shard.Detections {
 		w.detect.answer(ctx, w, &w.shard.Detections[i])
 	}
@@ -270,15 +290,15 @@ func (o *outputs) wait(ctx context.Context) error {
 	}
 }
 
-// formatOf returns the format that a record's header names, else what its bytes look like.
-func formatOf(r *kgo.Record) (telemetry.Format, []byte) {
+// formatOf returns the format that a record's header names; without one the bytes tell.
+func formatOf(r *kgo.Record) telemetry.Format {
 	for i := range r.Headers {
 		if r.Headers[i].Key != telemetry.HeaderContentType {
 			continue
 		}
 		if f, ok := telemetry.FormatOf(string(r.Headers[i].Value)); ok {
-			return f, r.Value
+			return f
 		}
 	}
-	return telemetry.Auto, r.Value
+	return telemetry.Auto
 }

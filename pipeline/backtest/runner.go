@@ -25,15 +25,14 @@ func NewRunner(plan *detector.Plan, opt shard.Options) *Runner {
 // Call judges a call as if it had been appended at its own time, and returns the
 // detections that it led to. The slice is valid until the next Call.
 func (r *Runner) Call(c *telemetry.Call) []shard.Detected {
-	src := shard.Source{Topic: "backtest", Offset: r.offset, Appended: c.Time}
+	src := shard.Source{Topic: "estop.calls", Offset: r.offset, Appended: c.Time}
 	r.offset++
 	r.calls.Detections = r.calls.Detections[:0]
 	r.exchange.Detections = r.exchange.Detections[:0]
 	r.calls.Samples, r.exchange.Samples = r.calls.Samples[:0], r.exchange.Samples[:0]
 	groups := r.calls.Call(c, src)
 	for by := range groups.All() {
-		r.exchange.Grouped(by, c, src)
-		src.Index++ // one exchange shard stands for many: each grouping has a place of its own
+		r.exchange.Grouped(by, c, src, src.Offset)
 	}
 	r.calls.Detections = append(r.calls.Detections, r.exchange.Detections...)
 	return r.calls.Detections

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/archive"
@@ -35,6 +38,7 @@ const endpointsFile = "endpoints.json"
 // Up starts the embedded engines in c.Dir and runs all roles against them until ctx ends.
 // Once everything can be reached it calls ready.
 func Up(ctx context.Context, c Config, engine []string, log *slog.Logger, ready func(Endpoints)) error {
+	c.warnIgnored(log)
 	if err := c.MakeKeys(); err != nil {
 		return err
 	}
@@ -53,18 +57,29 @@ func Up(ctx context.Context, c Config, engine []string, log *slog.Logger, ready 
 	defer engines.Stop()
 	e := Endpoints{
 		PID: os.Getpid(), Kafka: engines.Kafka.Addrs(), NATS: engines.NATS.URL(), NATSUser: natsd.DetectorUser,
-		NATSSecret: engines.NATSPassword, ClickHouse: engines.ClickHouseAddr, HTTP: c.HTTP.Addr,
+		NATSSecret: engines.NATSPassword, ClickHouse: engines.ClickHouseAddr,
 		Keys: [2]string{c.SignerPath(), c.VerifierPath()},
 	}
-	if err := e.save(c.Dir); err != nil {
-		return err
-	}
 	defer os.Remove(filepath.Join(c.Dir, endpointsFile))
-	c = c.at(e)
-	if ready != nil {
-		ready(e)
+	return Run(ctx, c.at(e), Roles(), log, func(http string) error {
+		e.HTTP = http
+		if err := e.save(c.Dir); err != nil {
+			return err
+		}
+		if ready != nil {
+			ready(e)
+		}
+		return nil
+	})
+}
+
+// warnIgnored says what of the configuration is for 'estop run' and has no effect here.
+func (c Config) warnIgnored(log *slog.Logger) {
+	for _, key := range []string{"kafka.brokers", "nats.url", "clickhouse.addr"} {
+		if from := c.from[key]; from != "" {
+			log.Warn("a setting has no effect: 'estop up' runs engines of its own; 'estop run' is for others", "key", key, "from", from)
+		}
 	}
-	return Run(ctx, c, Roles(), log)
 }
 
 // readers are the groups that retention waits for.
@@ -102,8 +117,12 @@ func (e Endpoints) save(dir string) error {
 // ErrNoNode says that no node is configured, and none runs in the data folder.
 var ErrNoNode = errors.New("no node to talk to")
 
+// answerWait bounds how long the node may take to take a connection.
+const answerWait = 3 * time.Second
+
 // Find returns the configuration with the addresses of the node to talk to: those that it
-// says itself, else those of the node that runs in its folder.
+// says itself, else those of the node that runs in its folder. Where nothing answers the
+// error wraps ErrNoNode.
 func (c Config) Find() (Config, error) {
 	if len(c.Kafka.Brokers) > 0 || c.NATS.URL != "" {
 		return c, c.CheckRemote()
@@ -117,7 +136,24 @@ func (c Config) Find() (Config, error) {
 	}
 	var e Endpoints
 	if err := json.Unmarshal(b, &e); err != nil {
-		return c, fmt.Errorf("cannot read how to reach the node: %w", err)
+		return c, fmt.Errorf("cannot read how to reach the node: %s: %w", filepath.Join(c.Dir, endpointsFile), err)
+	}
+	if err := e.answer(); err != nil {
+		return c, fmt.Errorf("%w: the one that ran in %q (process %d) does not answer; start it again with 'estop up --dir %s': %w", ErrNoNode, c.Dir, e.PID, c.Dir, err)
 	}
 	return c.at(e), nil
+}
+
+// answer reports whether something listens where the node said. A node that was killed
+// leaves its file behind.
+func (e Endpoints) answer() error {
+	u, err := url.Parse(e.NATS)
+	if err != nil {
+		return err
+	}
+	conn, err := net.DialTimeout("tcp", u.Host, answerWait)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }

@@ -91,7 +91,7 @@ func (j *judge) judge(tb testing.TB, shift int64, relay bool) {
 				tb.Fatal(err)
 			}
 		}
-		j.exchange.Grouped(by, c, j.src)
+		j.exchange.Grouped(by, c, j.src, j.src.Offset)
 	}
 }
 

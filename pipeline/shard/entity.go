@@ -8,12 +8,17 @@ import (
 // entity is the state of one agent, identity, session, chain root, tenant or resource.
 type entity struct {
 	key string // appendEntityKey
-	// offset and index are the last call that this state reflects. Each entity is
-	// consistent by itself: on a replay it takes only what comes after.
-	offset  int64
-	index   int
+	// position is the last call that this state reflects. Each entity is consistent by
+	// itself: on a replay it takes only what comes after.
+	position
 	dirty   bool
 	watches []watch // one for each rule that the entity has met
+}
+
+// position is a place in the shard's own log: the partition of calls, or of the exchange.
+type position struct {
+	offset int64
+	index  int // of the call inside its record
 }
 
 // entities finds the state of an entity by its key.
@@ -34,7 +39,7 @@ func (es *entities) get(key []byte) *entity {
 		return nil
 	}
 	if fresh {
-		es.byID = append(es.byID, &entity{key: es.ids.String(id), offset: -1})
+		es.byID = append(es.byID, &entity{key: es.ids.String(id), position: position{offset: -1}})
 	}
 	return es.byID[id]
 }
@@ -47,13 +52,13 @@ func (es *entities) touch(e *entity) {
 	}
 }
 
-// advance moves the entity to the call at src, or reports false if its state already
-// reflects that call.
-func (e *entity) advance(src Source) bool {
-	if src.Offset < e.offset || src.Offset == e.offset && src.Index <= e.index {
+// advance moves the entity to the call at a position, or reports false if its state
+// already reflects that call.
+func (e *entity) advance(at position) bool {
+	if at.offset < e.offset || at.offset == e.offset && at.index <= e.index {
 		return false
 	}
-	e.offset, e.index = src.Offset, src.Index
+	e.position = at
 	return true
 }
 

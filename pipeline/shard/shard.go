@@ -14,7 +14,7 @@ import (
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
-// Source says where in the log a call stands.
+// Source says where in the topic of calls a call stands. Detections are named after it.
 type Source struct {
 	Topic     string
 	Partition int32
@@ -130,9 +130,21 @@ func (s *Shard) setPlan(plan *detector.Plan) {
 // shards of the exchange topic.
 func (s *Shard) Call(c *telemetry.Call, src Source) Groups {
 	s.classify(c)
-	s.judge(detector.ByAgent, c, src)
+	s.judge(detector.ByAgent, c, src, position{src.Offset, src.Index})
+	return s.forward(c, detector.ByIdentity)
+}
+
+// Stray returns all groups that a call must be sent to which stands in a partition that is
+// not its agent's, because it was sent without its key.
+func (s *Shard) Stray(c *telemetry.Call) Groups {
+	s.classify(c)
+	return s.forward(c, detector.ByAgent)
+}
+
+// forward returns the groups from first on that have a detector whose match the call meets.
+func (s *Shard) forward(c *telemetry.Call, first detector.Entity) Groups {
 	var forward Groups
-	for g := detector.ByIdentity; int(g) < groups; g++ {
+	for g := first; int(g) < groups; g++ {
 		for _, r := range s.rules[g] {
 			if r.Match.Eval(s.bits) && len(entityValue(g, c)) > 0 {
 				forward |= 1 << g
@@ -143,15 +155,15 @@ func (s *Shard) Call(c *telemetry.Call, src Source) Groups {
 	return forward
 }
 
-// Grouped judges a call that reached this shard through the exchange, against the
-// detectors that group by by.
-func (s *Shard) Grouped(by detector.Entity, c *telemetry.Call, src Source) {
+// Grouped judges a call that reached this shard at an offset of the exchange, against the
+// detectors that group by by. Src is where the call stands in the topic of calls.
+func (s *Shard) Grouped(by detector.Entity, c *telemetry.Call, src Source, offset int64) {
 	s.classify(c)
-	s.judge(by, c, src)
+	s.judge(by, c, src, position{offset, 0})
 }
 
 // judge applies the rules of one group to the call's entity.
-func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source) {
+func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at position) {
 	rules := s.rules[by]
 	if len(rules) == 0 {
 		return
@@ -162,7 +174,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source) {
 		s.Stats.Unwatched++
 		return
 	}
-	if !e.advance(src) {
+	if !e.advance(at) {
 		s.Stats.Replayed++
 		return
 	}
