@@ -1,0 +1,184 @@
+package shard_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/detector/catalog"
+	"github.com/estop-project/estop/pipeline/shard"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// plan compiles one detector.
+func plan(t testing.TB, texts ...string) *detector.Plan {
+	t.Helper()
+	files := fstest.MapFS{}
+	for i, text := range texts {
+		files[fmt.Sprintf("%d.yaml", i)] = &fstest.MapFile{Data: []byte(text)}
+	}
+	set, errs := detector.Load(files)
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return set.Plan
+}
+
+func catalogue(t testing.TB) *detector.Plan {
+	t.Helper()
+	set, errs := detector.Load(catalog.FS)
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return set.Plan
+}
+
+// every is a plan with each kind of feature, on short warm-ups, so that a random sequence
+// of calls reaches all of a shard's branches.
+func every(t testing.TB) *detector.Plan {
+	t.Helper()
+	const agents = `
+mode: enforce
+group_by: agent
+baseline:
+  - feature: count(calls, 10s)
+  - feature: new(resource)
+slot: 10s
+budget: 1 per 10 agent-days
+warmup: {calls: 5, slots: 2}
+when: rate(calls, 1s) > 8 or distinct(resource, 1m) > 6 or sum(bytes_out, 1m) > 5000
+quiet: 5s
+response: {action: revoke, scope: agent, for: 15m}
+`
+	const identities = `
+mode: observe
+group_by: identity
+match: {identity|exists: true}
+baseline: [{feature: surprise(agent)}, {feature: new(context.region)}]
+slot: 10s
+budget: 1 per 10 identity-days
+warmup: {calls: 5, slots: 2}
+when: count(denied, 30s) > 4
+quiet: 5s
+`
+	return plan(t, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities)
+}
+
+// t0 begins the calls of a test.
+var t0 = time.Date(2026, time.March, 2, 9, 0, 0, 0, time.UTC)
+
+// sent is a call and where it stands in the log.
+type sent struct {
+	telemetry.Call
+	src shard.Source
+}
+
+// call returns call n of an agent, appended at its own time.
+func call(n int, agent string, at time.Duration) sent {
+	t := t0.Add(at).UnixNano()
+	return sent{
+		telemetry.Call{
+			ID: fmt.Appendf(nil, "call-%d", n), Time: t, Tenant: []byte("t1"), Agent: []byte(agent),
+			Identity: []byte("role"), Action: []byte("read"), Resource: []byte("doc-1"), BytesOut: 100,
+		},
+		shard.Source{Topic: "calls", Offset: int64(n), Appended: t},
+	}
+}
+
+// log numbers calls that a test has put together.
+func number(calls ...[]sent) []sent {
+	all := slices.Concat(calls...)
+	for i := range all {
+		all[i].ID = fmt.Appendf(nil, "call-%d", i)
+		all[i].src.Offset = int64(i)
+	}
+	return all
+}
+
+// burst is n calls of an agent, every so often.
+func burst(n int, agent string, from, every time.Duration) []sent {
+	var calls []sent
+	for i := range n {
+		calls = append(calls, call(i, agent, from+time.Duration(i)*every))
+	}
+	return calls
+}
+
+// pair is a shard for calls and one for the exchange, as the detect role has them.
+type pair struct {
+	plan            *detector.Plan
+	calls, exchange *shard.Shard
+	found           []detector.Detection
+	samples         []detector.Sample
+	states          map[string][]byte // what was saved, by entity
+}
+
+func newPair(plan *detector.Plan, o shard.Options) *pair {
+	return &pair{plan, shard.New(plan, o), shard.New(plan, o), nil, nil, map[string][]byte{}}
+}
+
+// exchanged is the offset in the exchange of a call on its way to a group: as in Kafka, each
+// has one of its own, in the order of the calls.
+func exchanged(by detector.Entity, src shard.Source) int64 {
+	return src.Offset<<16 | int64(src.Index)<<3 | int64(by)
+}
+
+func (p *pair) take(c *sent) {
+	groups := p.calls.Call(&c.Call, c.src)
+	for by := range groups.All() {
+		p.exchange.Grouped(by, &c.Call, c.src, c.src.Offset)
+	}
+	for _, s := range []*shard.Shard{p.calls, p.exchange} {
+		for _, d := range s.Detections {
+			p.found = append(p.found, d.Detection)
+		}
+		p.samples = append(p.samples, s.Samples...)
+		s.Detections = s.Detections[:0]
+		s.Samples = s.Samples[:0]
+	}
+}
+
+// save encodes what changed.
+func (p *pair) save() {
+	for name, s := range map[string]*shard.Shard{"calls": p.calls, "exchange": p.exchange} {
+		for _, st := range s.Dirty() {
+			p.states[name+"/"+st.Key] = st.Value
+		}
+	}
+}
+
+// fataler is a test or a property.
+type fataler interface {
+	Helper()
+	Fatal(...any)
+}
+
+// restart goes over to new shards that know only what was saved.
+func (p *pair) restart(t fataler, o shard.Options) {
+	t.Helper()
+	p.save()
+	p.calls, p.exchange = shard.New(p.plan, o), shard.New(p.plan, o)
+	for name, value := range p.states {
+		kind, key, _ := strings.Cut(name, "/")
+		s := p.calls
+		if kind == "exchange" {
+			s = p.exchange
+		}
+		if err := s.Restore(shard.EntityState{Key: key, Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// equalStates compares states as bags of bytes: the models write what they keep in hash
+// tables in the order in which it came, and that may differ.
+func equalStates(a, b map[string][]byte) bool {
+	bag := func(v []byte) []byte { v = bytes.Clone(v); slices.Sort(v); return v }
+	return maps.EqualFunc(a, b, func(x, y []byte) bool { return bytes.Equal(bag(x), bag(y)) })
+}
