@@ -66,7 +66,12 @@ const (
 )
 
 // apply puts r in force and cancels the calls in flight that it stops.
+//
+// One at a time: a message comes over core NATS and from the stream, and the one that finds
+// the other's work begun must not acknowledge it before it is finished.
 func (g *Guard) apply(r revoke.Revocation, now time.Time) (result, int) {
+	g.enforcing.Lock()
+	defer g.enforcing.Unlock()
 	k := kindOf(r.Scope)
 	e := g.entry(r)
 	if res := g.set.apply(k, e, now.UnixNano()); res != applied {

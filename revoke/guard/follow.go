@@ -10,12 +10,16 @@ import (
 )
 
 const (
+	// settle is the first pause between two readings; the next ones double up to Poll. The
+	// stream stores a message a little later than core NATS delivers it, so one that was sent
+	// just before the subscription may be missing from the first reading.
+	settle     = 20 * time.Millisecond
 	tickEvery  = 100 * time.Millisecond
 	sweepEvery = time.Minute
 	startFlush = 10 * time.Second
 )
 
-// follow reads the stream at start, after each reconnection, and every Poll what is new:
+// follow reads the stream at start, after each reconnection, and at least every Poll what is new:
 // core NATS may lose a message, the stream does not.
 func (g *Guard) follow(ctx context.Context) {
 	status := g.o.Conn.StatusChanged(nats.CONNECTED)
@@ -23,18 +27,20 @@ func (g *Guard) follow(ctx context.Context) {
 	f := follower{g: g, next: make(map[string]uint64)}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	pause := settle
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-status:
-			f.again = true
+			f.again, pause = true, settle
 		case <-timer.C:
 		}
 		for f.interrupted(ctx, status) {
-			f.again = true
+			f.again, pause = true, settle
 		}
-		timer.Reset(g.o.Poll)
+		timer.Reset(min(pause, g.o.Poll))
+		pause = min(2*pause, g.o.Poll)
 	}
 }
 

@@ -66,6 +66,10 @@ type Guard struct {
 	blocked  atomic.Uint32 // why calls fail closed now: notSynced, stale
 	lastRead atomic.Int64  // clock, ns, of the last complete reading of the stream
 
+	// enforcing is held from putting a revocation in force to the last cancellation. Lock
+	// order: enforcing, then set.mu or one shard of inflight.
+	enforcing sync.Mutex
+
 	mu      sync.Mutex // guards what follows
 	cancel  context.CancelFunc
 	subs    []*nats.Subscription

@@ -58,7 +58,7 @@ func TestNothingFallsBetweenSubscribingAndLoading(t *testing.T) {
 	})
 	var guards []*guard.Guard
 	for i := range 5 {
-		// So slow a poll that only the first reading and core NATS count.
+		// So slow a poll that only the first readings and core NATS count.
 		guards = append(guards, r.guard(fmt.Sprint("g", i), func(o *guard.Options) { o.Poll = time.Hour }))
 	}
 	wg.Wait()
@@ -396,6 +396,49 @@ func TestNoCallSlipsBetweenTheCheckAndTheWatch(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A message comes twice, over core NATS and from the stream. The second one, a duplicate,
+// was acknowledged while the first was still cancelling calls.
+func TestADuplicateIsNotAcknowledgedBeforeTheCancellation(t *testing.T) {
+	r := newRig(t, 1)
+	g := r.guard("g1", func(o *guard.Options) { o.Poll = time.Hour })
+	acks, err := r.nc.SubscribeSync(revoke.AckSubject("g1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var running []context.Context
+	for range 20_000 {
+		ctx, inflight, _ := g.Begin(context.Background(), call("acme", "bot"))
+		defer inflight.End()
+		running = append(running, ctx)
+	}
+	rev := target("acme", "bot")
+	rev.ID, rev.IssuedAt, rev.Initiator = "twice", time.Now(), revoke.Admin
+	token, err := r.signer.Sign(rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { g.Take(revoke.Subject(rev), token) })
+	}
+	if _, err := acks.NextMsg(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	for i := len(running) - 1; i >= 0; i-- {
+		if running[i].Err() == nil {
+			left++
+		}
+	}
+	if left > 0 {
+		t.Errorf("%d calls still ran when the first acknowledgement came", left)
+	}
+	wg.Wait()
 }
 
 func TestADrillGoesTheWholeWayAndStopsNobody(t *testing.T) {

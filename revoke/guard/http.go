@@ -179,7 +179,11 @@ func (w *revocableWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	w.wrote.Store(true)
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	if revoked := revokedBy(w.ctx); err != nil && revoked != nil {
+		err = revoked // the deadline that wake set
+	}
+	return n, err
 }
 
 // Flush sends what was written, where the writer below can.
