@@ -1,0 +1,108 @@
+// Command bench runs the benchmarks behind the figures that the project claims for speed
+// and memory, and writes bench/results/spine.json and spine.md. docs/benchmarks.md says
+// what each figure means.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/estop-project/estop/bench/report"
+)
+
+// seed is that of the fleets that the benchmarks make.
+const seed = 1
+
+func main() {
+	out := flag.String("out", "bench/results", "folder of the results")
+	only := flag.String("only", "", "run only the suites whose name contains this")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *out, *only); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out, only string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	r := report.New(root, "Speed and memory", seed, time.Now())
+	for _, s := range suites {
+		if !strings.Contains(s.name, only) {
+			continue
+		}
+		fmt.Fprintln(os.Stderr, s.command())
+		results, err := s.run(ctx, root)
+		if err != nil {
+			return err
+		}
+		s.report(r, results)
+	}
+	return r.Write(filepath.Join(root, out), "spine")
+}
+
+// run runs the suite's benchmarks and shows what they write.
+func (s *suite) run(ctx context.Context, root string) (measurements, error) {
+	cmd := exec.CommandContext(ctx, "go", s.args()...)
+	cmd.Dir = root
+	var written bytes.Buffer
+	cmd.Stdout = io.MultiWriter(&written, os.Stderr)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("cannot run the benchmarks of %s: %w", s.pkg, err)
+	}
+	m := measurements{}
+	for lines := bufio.NewScanner(&written); lines.Scan(); {
+		m.add(lines.Text())
+	}
+	return m, nil
+}
+
+// report adds the suite's figures to the report, and a note for what was not measured.
+func (s *suite) report(r *report.Report, m measurements) {
+	for _, f := range s.figures {
+		value, ok := m.median(f.bench, f.unit)
+		if ok && f.over != "" {
+			var other float64
+			other, ok = m.median(f.over, f.unit)
+			value /= other
+		}
+		if !ok {
+			r.Note("%s: not measured, `%s` did not report it (it skips where its engine is missing).", f.name, s.command())
+			continue
+		}
+		r.Add(report.Figure{Name: f.name, Value: value, Unit: f.as, Goal: f.goal, Command: s.command()})
+	}
+}
+
+// moduleRoot walks up from the working directory to go.mod.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("cannot find the module: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("cannot find the module: no go.mod in the working directory or above it")
+		}
+		dir = parent
+	}
+}

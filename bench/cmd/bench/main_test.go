@@ -1,0 +1,85 @@
+package main
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/estop-project/estop/bench/report"
+)
+
+const output = `goos: linux
+cpu: AMD EPYC
+BenchmarkCheck/1000000/agent/guard   	  100	  40.0 ns/op	  0 B/op	  0 allocs/op
+BenchmarkCheck/1000000/agent/guard   	  100	  90.0 ns/op	  0 B/op	  0 allocs/op
+BenchmarkCheck/1000000/agent/guard   	  100	  44.0 ns/op	  0 B/op	  0 allocs/op
+BenchmarkCheck/1000000/agent/map     	  100	  20.0 ns/op
+BenchmarkCheck/1000000/agent/map     	  100	  24.0 ns/op
+BenchmarkBroken --- FAIL: 3 of 4
+PASS
+`
+
+func measured() measurements {
+	m := measurements{}
+	for line := range strings.Lines(output) {
+		m.add(line)
+	}
+	return m
+}
+
+func TestAFigureIsTheMedianOfItsRuns(t *testing.T) {
+	m := measured()
+	f := func(bench, unit string, want float64, there bool) {
+		t.Helper()
+		got, ok := m.median(bench, unit)
+		if got != want || ok != there {
+			t.Errorf("%s in %s is %v, %v, want %v, %v", bench, unit, got, ok, want, there)
+		}
+	}
+	f("BenchmarkCheck/1000000/agent/guard", "ns/op", 44, true)
+	f("BenchmarkCheck/1000000/agent/guard", "allocs/op", 0, true)
+	f("BenchmarkCheck/1000000/agent/map", "ns/op", 22, true)
+	f("BenchmarkCheck/1000000/agent/map", "allocs/op", 0, false)
+	f("BenchmarkBroken", "of", 0, false)
+}
+
+func TestARatioTakesBothSidesFromOneRunAndWhatIsMissingIsSaid(t *testing.T) {
+	var guard suite
+	for _, s := range suites {
+		if s.name == "guard" {
+			guard = s
+		}
+	}
+	r := report.New(".", "", 0, time.Time{})
+	guard.report(r, measured())
+	values := map[string]float64{}
+	for _, f := range r.Figures {
+		values[f.Name] = f.Value
+	}
+	if got := values["guard check beside a map look-up, revoked agent"]; math.Abs(got-2) > 1e-9 {
+		t.Errorf("the ratio is %v, want 2", got)
+	}
+	if len(r.Notes) != 2 || !strings.Contains(r.Notes[0], "innocent") {
+		t.Errorf("notes on what is missing: %q", r.Notes)
+	}
+}
+
+func TestEveryFigureNamesABenchmarkOfItsSuite(t *testing.T) {
+	names := map[string]bool{}
+	for _, s := range suites {
+		root := strings.Trim(strings.SplitN(s.bench, "/", 2)[0], "^$")
+		for _, f := range s.figures {
+			if names[f.name] {
+				t.Errorf("two figures are named %q", f.name)
+			}
+			names[f.name] = true
+			if got, _, _ := strings.Cut(f.bench, "/"); got != root {
+				t.Errorf("%s is measured by %s, the suite runs %s", f.name, f.bench, s.bench)
+			}
+		}
+		if c := s.command(); !strings.HasPrefix(c, "go test -run '^$' -bench '^Benchmark") {
+			t.Errorf("nobody can type %q", c)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// page is the report as Markdown.
+func (r *Report) page() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# %s\n\n", r.Title)
+	fmt.Fprintf(&b, "Measured %s on %s, %d cores, %d MiB, %s; commit `%s`; seed %d.\n",
+		r.Measured.Format("2006-01-02 15:04 MST"), r.Machine.Processor, r.Machine.Cores, r.Machine.MemoryMiB, r.Machine.System, r.Commit, r.Seed)
+	fmt.Fprintf(&b, "What each figure means: docs/benchmarks.md.\n\n")
+	fmt.Fprintf(&b, "| figure | value | unit | goal | met |\n|---|---:|---|---|---|\n")
+	for _, f := range r.Figures {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", f.Name, number(f.Value), f.Unit, f.Goal, met(f))
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "\n%s\n", note)
+	}
+	b.WriteString("\nThe commands, each of which measures its figures again:\n\n")
+	for _, command := range r.commands() {
+		fmt.Fprintf(&b, "    %s\n", command)
+	}
+	b.WriteString("\nVersions: ")
+	var vs []string
+	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {
+		vs = append(vs, name+" "+r.Versions[name])
+	}
+	b.WriteString(strings.Join(vs, ", ") + ".\n")
+	return b.Bytes()
+}
+
+// commands returns the commands of the figures, each once, in order.
+func (r *Report) commands() []string {
+	var all []string
+	for _, f := range r.Figures {
+		if !slices.Contains(all, f.Command) {
+			all = append(all, f.Command)
+		}
+	}
+	return all
+}
+
+func met(f Figure) string {
+	switch {
+	case f.Goal == Goal{}:
+		return ""
+	case f.OK:
+		return "yes"
+	}
+	return "**no**"
+}
+
+// number writes three digits, and whole numbers in full.
+func number(x float64) string {
+	if x == math.Trunc(x) || math.Abs(x) >= 1000 {
+		return strconv.FormatFloat(math.Round(x), 'f', 0, 64)
+	}
+	return strconv.FormatFloat(x, 'g', 3, 64)
+}
