@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,7 +15,7 @@ import (
 // answer sends a detection out. Where its detector enforces, the kill goes first: NATS at
 // once, then the records. The next checkpoint waits until all of it is stored.
 func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
-	if e, ok := d.enforcer(found); ok {
+	if e, ok := w.enforcer(found); ok {
 		d.kill(ctx, w, e, &found.Detection)
 	}
 	d.metrics.detections.WithLabelValues(found.Detector, found.Mode).Inc()
@@ -23,14 +24,10 @@ func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
 	w.send(ctx, jsonRecord(TopicDetections, found.Tenant+"/"+found.Entity, &found.Detection))
 }
 
-// enforcer returns the detector of a detection, if it may stop anybody. The plan may have
-// changed since: what fired must still be there, in the same version.
-func (d *Detect) enforcer(found *shard.Detected) (detector.Enforcer, bool) {
-	plan := d.plan.Load()
-	if found.Index >= len(plan.Detectors) {
-		return detector.Enforcer{}, false
-	}
-	e, ok := plan.Enforcer(found.Index)
+// enforcer returns the detector of a detection, if it may stop anybody. It asks the plan
+// that the call was judged by: a newer one may number its detectors otherwise.
+func (w *worker) enforcer(found *shard.Detected) (detector.Enforcer, bool) {
+	e, ok := w.plan.Enforcer(found.Index)
 	return e, ok && e.ID == found.Detector && e.Version == found.Version
 }
 
@@ -44,23 +41,42 @@ func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found
 		d.log.Error("cannot sign a revocation; the agent goes on", "detection", found.ID, "err", err)
 		return
 	}
-	found.Revocation = r.ID
 	stored, err := d.opt.Publisher.Publish(ctx, record)
-	if err != nil {
-		w.fail(ctx, err) // without NATS nothing is committed: the next run sends it
+	if errors.Is(err, revoke.ErrOutranked) || errors.Is(err, revoke.ErrShielded) {
+		// Something stronger is in force, or a person released the target and shields it.
+		d.metrics.needless.Inc()
+		d.log.Info("no revocation for a detection", "detection", found.ID, "why", err)
 		return
 	}
-	d.metrics.revocations.WithLabelValues(string(r.Action), string(r.Scope)).Inc()
+	found.Revocation = r.ID
 	out := w.outputs
 	out.wg.Add(1)
 	go func() {
-		if err := stored.Wait(ctx); err != nil {
-			w.fail(ctx, err)
+		defer out.wg.Done()
+		d.untilStored(ctx, record, stored, err)
+	}()
+	d.metrics.revocations.WithLabelValues(string(r.Action), string(r.Scope)).Inc()
+	w.send(ctx, RevocationRecord(record))
+}
+
+// untilStored publishes a revocation again until the stream has stored it, for guards that
+// join late. The same record twice is one record.
+func (d *Detect) untilStored(ctx context.Context, record revoke.Record, stored *revoke.Stored, err error) {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		if err == nil {
+			err = stored.Wait(ctx)
+		}
+		if err == nil || errors.Is(err, revoke.ErrExpired) || errors.Is(err, revoke.ErrOutranked) || errors.Is(err, revoke.ErrShielded) || ctx.Err() != nil {
 			return
 		}
-		out.wg.Done()
-	}()
-	w.send(ctx, RevocationRecord(record))
+		d.log.Warn("a revocation is not stored yet", "revocation", record.ID, "err", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		stored, err = d.opt.Publisher.Publish(ctx, record)
+	}
 }
 
 // RevocationRecord is a revocation as it is written to Kafka.

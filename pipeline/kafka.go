@@ -9,6 +9,13 @@ import (
 // Group is the consumer group of the detect role.
 const Group = "estop-detect"
 
+// The bounds of what is sent at once. A batch fits into a message before it is compressed, so
+// it fits after.
+const (
+	maxBatch   = 3 << 19 // bytes; the largest call and its headers fit
+	maxMessage = 2 << 20 // bytes; what the topics take
+)
+
 // reconnectOptions find a broker again soon after it died.
 func reconnectOptions() []kgo.Opt {
 	return []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond), kgo.AlwaysRetryEOF()}

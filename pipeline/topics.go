@@ -37,8 +37,13 @@ type TopicSpec struct {
 // Topics returns the topics and their settings.
 func Topics() []TopicSpec {
 	days := func(n int) string { return strconv.Itoa(n * int(24*time.Hour/time.Millisecond)) }
+	config := func(policy string) map[string]string {
+		return map[string]string{"cleanup.policy": policy, "compression.type": "producer", "max.message.bytes": strconv.Itoa(maxMessage)}
+	}
 	keep := func(n int) map[string]string {
-		return map[string]string{"cleanup.policy": "delete", "retention.ms": days(n), "compression.type": "producer"}
+		c := config("delete")
+		c["retention.ms"] = days(n)
+		return c
 	}
 	calls := keep(7)
 	// The broker's clock dates the append: it is the bound on calls from the future, and
@@ -47,7 +52,7 @@ func Topics() []TopicSpec {
 	return []TopicSpec{
 		{TopicCalls, calls, true},
 		{TopicExchange, keep(1), true},
-		{TopicState, map[string]string{"cleanup.policy": "compact", "compression.type": "producer"}, true},
+		{TopicState, config("compact"), true},
 		{TopicFeatures, keep(2), true},
 		{TopicDetections, keep(30), false},
 		{TopicRevocations, keep(30), false},

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
@@ -31,6 +33,7 @@ import (
 type worker struct {
 	source
 	detect  *Detect
+	plan    *detector.Plan // that the shard judges by
 	shard   *shard.Shard
 	decoder telemetry.Decoder
 	call    telemetry.Call
@@ -57,10 +60,12 @@ type outputs struct {
 }
 
 func newWorker(d *Detect, src source) *worker {
+	plan := d.plan.Load()
 	return &worker{
 		source:  src,
 		detect:  d,
-		shard:   shard.New(d.plan.Load(), d.opt.Shard),
+		plan:    plan,
+		shard:   shard.New(plan, d.opt.Shard),
 		log:     d.log.With("topic", src.topic, "partition", src.partition),
 		in:      make(chan []*kgo.Record, 4),
 		stop:    make(chan bool, 1),
@@ -73,24 +78,28 @@ func newWorker(d *Detect, src source) *worker {
 // run restores the state and then processes records until the worker is stopped.
 func (w *worker) run(ctx context.Context) {
 	defer close(w.done)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	marker, err := w.restore(ctx, w.detect.opt.Kafka, w.shard.Restore)
 	if err != nil {
 		w.fail(ctx, err)
 		return
 	}
 	w.origins, w.skipBelow, w.next, w.committed = marker.origins, marker.next, marker.next, marker.next
-	plan := w.detect.plan.Load()
 	tick := time.NewTicker(w.detect.opt.CheckpointEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case records := <-w.in:
-			if p := w.detect.plan.Load(); p != plan {
-				plan = p
+			if p := w.detect.plan.Load(); p != w.plan {
+				w.plan = p
 				w.shard.Reload(p)
 			}
 			for _, r := range records {
 				w.record(ctx, r)
+				if len(w.shard.Samples) >= maxSamples {
+					w.flushSamples(ctx)
+				}
 			}
 			w.detect.metrics.add(&w.counted, w.shard.Stats, len(records))
 		case <-tick.C:
@@ -98,13 +107,20 @@ func (w *worker) run(ctx context.Context) {
 			w.beginCheckpoint(ctx)
 		case err := <-w.saving:
 			w.saving = nil
-			if err != nil {
+			if moving(err) {
+				w.log.Info("the group is being rebalanced; the commit is tried again", "err", err)
+				w.committed = -1
+			} else if err != nil {
 				w.fail(ctx, err)
 				return
 			}
 		case save := <-w.stop:
 			if save {
 				w.lastCheckpoint(ctx)
+			} else if w.saving != nil {
+				// Somebody else writes this partition's state from now on.
+				cancel()
+				<-w.saving
 			}
 			return
 		case <-ctx.Done():
@@ -206,11 +222,14 @@ func (w *worker) publish(ctx context.Context) {
 	w.flushSamples(ctx)
 }
 
+// maxSamples bounds the samples of one record, so that Kafka takes it.
+const maxSamples = 1000
+
 func (w *worker) flushSamples(ctx context.Context) {
-	if len(w.shard.Samples) > 0 {
-		w.send(ctx, jsonRecord(TopicFeatures, w.topic+"/"+strconv.Itoa(int(w.partition)), w.shard.Samples))
-		w.shard.Samples = w.shard.Samples[:0]
+	for some := range slices.Chunk(w.shard.Samples, maxSamples) {
+		w.send(ctx, jsonRecord(TopicFeatures, w.topic+"/"+strconv.Itoa(int(w.partition)), some))
 	}
+	w.shard.Samples = w.shard.Samples[:0]
 }
 
 // deadLetter keeps what could not be decoded, with the reason and the place it came from.
@@ -246,20 +265,19 @@ func (w *worker) beginCheckpoint(ctx context.Context) {
 	go func() { saving <- w.save(ctx, c, out) }()
 }
 
+// lastCheckpoint saves all that was processed, before the partition goes to somebody else.
+// A commit that the group refuses is no loss: the marker in the state tells how far it goes.
 func (w *worker) lastCheckpoint(ctx context.Context) {
-	if w.saving != nil {
-		if err := <-w.saving; err != nil {
-			w.fail(ctx, err)
-			return
-		}
-		w.saving = nil
-	}
 	w.flushSamples(ctx)
-	w.beginCheckpoint(ctx)
-	if w.saving != nil {
-		if err := <-w.saving; err != nil {
-			w.fail(ctx, err)
+	for range 2 { // what is on its way, and what came since
+		if w.saving != nil {
+			err := <-w.saving
+			if w.saving = nil; err != nil && !moving(err) {
+				w.fail(ctx, err)
+				return
+			}
 		}
+		w.beginCheckpoint(ctx)
 	}
 }
 
