@@ -29,7 +29,7 @@ type gates struct {
 	appended map[string]time.Time // by call id: when bad calls were handed to Kafka
 	suspects map[string]*suspect  // by agent
 	allowed  int
-	denied   map[string]int // by agent
+	denied   map[string]int // by agent, or by the bad agent that it acts for
 	failed   error
 }
 
@@ -146,7 +146,14 @@ func (g *gates) note(c fleet.Call, allowed bool, now time.Time) bool {
 	defer g.mu.Unlock()
 	s := g.suspects[c.Agent]
 	if !allowed {
-		g.denied[c.Agent]++
+		// What an agent does on behalf of a bad one is the bad one's doing.
+		by := c.Agent
+		for _, member := range c.Chain {
+			if g.suspects[member] != nil {
+				by = member
+			}
+		}
+		g.denied[by]++
 		if s != nil && s.firstDenied.IsZero() {
 			s.firstDenied = now
 		}

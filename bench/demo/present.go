@@ -109,8 +109,8 @@ func (d *demo) plan() ([]badAgent, error) {
 	}
 	return []badAgent{
 		{Attack: exfiltration, spacing: 5 * time.Millisecond},
-		{Attack: theft, spacing: 15 * time.Millisecond},
-		{Attack: crawl, spacing: 15 * time.Millisecond},
+		{Attack: theft, spacing: 5 * time.Millisecond},
+		{Attack: crawl, spacing: 5 * time.Millisecond},
 	}, nil
 }
 
