@@ -87,11 +87,11 @@ func (a *answer) start() error {
 }
 
 // finish ends an answer that has gone well.
-func (a *answer) finish(stats Stats) error {
+func (a *answer) finish(counted stats) error {
 	if a.started() {
 		return a.encoder.Close()
 	}
-	a.w.Header().Set("X-ClickHouse-Summary", stats.summary())
+	a.w.Header().Set("X-ClickHouse-Summary", counted.summary())
 	rest, length := io.Reader(strings.NewReader("")), int64(a.held.Len())
 	if a.spool != nil {
 		var err error
@@ -160,11 +160,4 @@ func exceptionBlock(tag, message string) []byte {
 	}
 	message += "\n"
 	return fmt.Appendf(nil, "%s%s\r\n%s%d %s%s", marker, tag, message, len(message), tag, marker)
-}
-
-// summary writes the numbers in the form of the X-ClickHouse-Summary header.
-func (s Stats) summary() string {
-	return fmt.Sprintf(`{"read_rows":"%d","read_bytes":"%d","written_rows":"%d","written_bytes":"%d",`+
-		`"total_rows_to_read":"0","result_rows":"%d","result_bytes":"%d","elapsed_ns":"%d"}`,
-		s.ReadRows, s.ReadBytes, s.WrittenRows, s.WrittenBytes, s.ResultRows, s.ResultBytes, int64(s.Seconds*1e9))
 }

@@ -13,14 +13,6 @@ import (
 	"unsafe"
 )
 
-// Stats is what the engine counted for one query.
-type Stats struct {
-	Seconds                   float64
-	ResultRows, ResultBytes   uint64
-	ReadRows, ReadBytes       uint64
-	WrittenRows, WrittenBytes uint64
-}
-
 // engine is ClickHouse inside this process, open on one folder. A process has at most one.
 type engine struct {
 	lib  *binding
@@ -30,9 +22,6 @@ type engine struct {
 	hold unsafe.Pointer // keeps the engine open between requests; nil once closed
 	open sync.WaitGroup
 }
-
-// errClosed is what a query gets while the engine shuts down.
-var errClosed = errors.New("the engine is closed")
 
 // openEngine opens the folder dir, creating it if need be, with the library at path.
 // config are further arguments such as --max_server_memory_usage=….
@@ -106,7 +95,7 @@ func (c *conn) value() unsafe.Pointer { return *(*unsafe.Pointer)(c.handle) }
 
 // exec runs a statement whose answer fits in memory and returns that answer, written in
 // format unless the statement names one. The error of the engine is an *Exception.
-func (c *conn) exec(statement, format string) ([]byte, Stats, error) {
+func (c *conn) exec(statement, format string) ([]byte, stats, error) {
 	lib := c.engine.lib
 	query, fmtText := []byte(statement), []byte(format)
 	q, ql := text(query)
@@ -115,11 +104,11 @@ func (c *conn) exec(statement, format string) ([]byte, Stats, error) {
 	runtime.KeepAlive(query)
 	runtime.KeepAlive(fmtText)
 	if result == nil {
-		return nil, Stats{}, errors.New("the engine gave no answer")
+		return nil, stats{}, errors.New("the engine gave no answer")
 	}
 	defer lib.destroy(result)
 	if message := lib.resultError(result); message != "" {
-		return nil, Stats{}, parseException(message)
+		return nil, stats{}, parseException(message)
 	}
 	return copyBuffer(lib, result), statsOf(lib, result), nil
 }
@@ -128,7 +117,7 @@ func (c *conn) exec(statement, format string) ([]byte, Stats, error) {
 // stays bounded however large the answer is. An error of the sink cancels the query.
 //
 // The engine ties a stream to the thread it began on.
-func (c *conn) stream(statement, format string, sink io.Writer) (Stats, error) {
+func (c *conn) stream(statement, format string, sink io.Writer) (stats, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	lib := c.engine.lib
@@ -139,13 +128,13 @@ func (c *conn) stream(statement, format string, sink io.Writer) (Stats, error) {
 	runtime.KeepAlive(query)
 	runtime.KeepAlive(fmtText)
 	if stream == nil {
-		return Stats{}, errors.New("the engine gave no answer")
+		return stats{}, errors.New("the engine gave no answer")
 	}
 	defer lib.destroy(stream)
 	if message := lib.resultError(stream); message != "" {
-		return Stats{}, parseException(message)
+		return stats{}, parseException(message)
 	}
-	var total Stats
+	var total stats
 	for {
 		done, err := c.fetch(stream, sink, &total)
 		if err != nil {
@@ -158,7 +147,7 @@ func (c *conn) stream(statement, format string, sink io.Writer) (Stats, error) {
 	}
 }
 
-func (c *conn) fetch(stream unsafe.Pointer, sink io.Writer, total *Stats) (done bool, err error) {
+func (c *conn) fetch(stream unsafe.Pointer, sink io.Writer, total *stats) (done bool, err error) {
 	lib := c.engine.lib
 	chunk := lib.streamFetch(c.value(), stream)
 	if chunk == nil {
@@ -190,24 +179,14 @@ func copyBuffer(lib *binding, result unsafe.Pointer) []byte {
 	return append([]byte(nil), unsafe.Slice((*byte)(lib.resultBuffer(result)), n)...)
 }
 
-func statsOf(lib *binding, result unsafe.Pointer) Stats {
-	return Stats{
-		Seconds:      lib.resultElapsed(result),
-		ResultRows:   lib.resultRows(result),
-		ResultBytes:  lib.resultBytes(result),
-		ReadRows:     lib.resultStorageRows(result),
-		ReadBytes:    lib.resultStorageBytes(result),
-		WrittenRows:  lib.resultRowsWritten(result),
-		WrittenBytes: lib.resultBytesWritten(result),
+func statsOf(lib *binding, result unsafe.Pointer) stats {
+	return stats{
+		seconds:      lib.resultElapsed(result),
+		resultRows:   lib.resultRows(result),
+		resultBytes:  lib.resultBytes(result),
+		readRows:     lib.resultStorageRows(result),
+		readBytes:    lib.resultStorageBytes(result),
+		writtenRows:  lib.resultRowsWritten(result),
+		writtenBytes: lib.resultBytesWritten(result),
 	}
-}
-
-func (s *Stats) add(t Stats) {
-	s.Seconds += t.Seconds
-	s.ResultRows += t.ResultRows
-	s.ResultBytes += t.ResultBytes
-	s.ReadRows += t.ReadRows
-	s.ReadBytes += t.ReadBytes
-	s.WrittenRows += t.WrittenRows
-	s.WrittenBytes += t.WrittenBytes
 }

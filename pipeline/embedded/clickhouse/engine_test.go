@@ -76,12 +76,12 @@ func TestAStreamIsGivenUpWhenItsReaderFails(t *testing.T) {
 	c := session(t, inProcess(t))
 	defer c.close()
 	broken := errors.New("the client is gone")
-	stats, err := c.stream("SELECT number FROM numbers(1e12)", "TSV", failing{broken})
+	counted, err := c.stream("SELECT number FROM numbers(1e12)", "TSV", failing{broken})
 	if !errors.Is(err, broken) {
 		t.Errorf("error is %v", err)
 	}
-	if stats.ReadRows > 100_000_000 {
-		t.Errorf("%d rows were read for a reader that failed at once", stats.ReadRows)
+	if counted.readRows > 100_000_000 {
+		t.Errorf("%d rows were read for a reader that failed at once", counted.readRows)
 	}
 	// The connection is free for the next query.
 	if answer, _, err := c.exec("SELECT 1", "TSV"); err != nil || string(answer) != "1\n" {

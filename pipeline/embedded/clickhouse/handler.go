@@ -67,9 +67,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-ClickHouse-Query-Id", headerText(req.queryID))
 	out := newAnswer(w, r, req)
 	defer out.close()
-	stats, err := h.answer(r, req, out)
+	counted, err := h.answer(r, req, out)
 	if err == nil {
-		err = out.finish(stats)
+		err = out.finish(counted)
 	}
 	if err != nil {
 		out.fail(asException(err))
@@ -109,27 +109,27 @@ func sameText(a, b string) int {
 }
 
 // answer runs the request's query and writes its result to out.
-func (h *handler) answer(r *http.Request, req *request, out *answer) (Stats, error) {
+func (h *handler) answer(r *http.Request, req *request, out *answer) (stats, error) {
 	body, err := h.body(r, req)
 	if err != nil {
-		return Stats{}, err
+		return stats{}, err
 	}
 	statement, rows, err := readStatement(req.query, body)
 	if err != nil {
-		return Stats{}, err
+		return stats{}, err
 	}
 	if isHello(req, statement.text) {
 		block, err := h.hello.answer(req.revision)
 		if err != nil {
-			return Stats{}, err
+			return stats{}, err
 		}
 		out.w.Header().Set("X-ClickHouse-Format", "Native")
 		_, err = out.Write(block)
-		return Stats{ResultRows: 1}, err
+		return stats{resultRows: 1}, err
 	}
 	release, err := h.slot(r.Context())
 	if err != nil {
-		return Stats{}, err
+		return stats{}, err
 	}
 	defer release()
 	if rows != nil {

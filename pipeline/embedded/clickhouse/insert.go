@@ -11,25 +11,25 @@ import (
 // statement in its text, but cuts binary ones at a newline, so they go through a file that
 // it reads with FROM INFILE. All rows are here before the engine sees the first: a client
 // that goes away in the middle has inserted nothing.
-func (h *handler) insert(ctx context.Context, req *request, in insertion, rows io.Reader) (Stats, error) {
+func (h *handler) insert(ctx context.Context, req *request, in insertion, rows io.Reader) (stats, error) {
 	spool, err := newSpool(h.spoolDir)
 	if err != nil {
-		return Stats{}, err
+		return stats{}, err
 	}
 	defer spool.close()
 	if _, err := io.Copy(spool, rows); err != nil {
-		return Stats{}, fmt.Errorf("cannot read the rows: %w", err)
+		return stats{}, fmt.Errorf("cannot read the rows: %w", err)
 	}
 	path, err := spool.path()
 	if err != nil {
-		return Stats{}, err
+		return stats{}, err
 	}
-	var stats Stats
+	var counted stats
 	err = h.session(ctx, req, func(c *conn) (err error) {
-		_, stats, err = c.exec(in.fromFile(path), "")
+		_, counted, err = c.exec(in.fromFile(path), "")
 		return err
 	})
-	return stats, err
+	return counted, err
 }
 
 // fromFile writes the statement so that the rows come from the file at path. Each part has a

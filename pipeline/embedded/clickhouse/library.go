@@ -11,6 +11,9 @@ import (
 // Whoever gets it can go on without an archive and try again after an install.
 var ErrNoLibrary = errors.New("libchdb is not installed")
 
+// errClosed is what a query gets while the engine shuts down.
+var errClosed = errors.New("the engine is closed")
+
 // LibraryVariable is the environment variable that names libchdb.so explicitly.
 const LibraryVariable = "ESTOP_LIBCHDB"
 

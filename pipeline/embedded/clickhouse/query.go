@@ -69,34 +69,34 @@ func readUpTo(head []byte, size int, body io.Reader) ([]byte, bool, error) {
 }
 
 // query runs a statement without rows and writes its result to out.
-func (h *handler) query(ctx context.Context, req *request, text string, out *answer) (Stats, error) {
+func (h *handler) query(ctx context.Context, req *request, text string, out *answer) (stats, error) {
 	shape := outlineOf(text)
 	switch {
 	case text == "":
-		return Stats{}, exceptionf(codeSyntaxError, "Empty query. (SYNTAX_ERROR)")
+		return stats{}, exceptionf(codeSyntaxError, "Empty query. (SYNTAX_ERROR)")
 	case shape.several:
-		return Stats{}, exceptionf(codeSyntaxError, "Syntax error (Multi-statements are not allowed). (SYNTAX_ERROR)")
+		return stats{}, exceptionf(codeSyntaxError, "Syntax error (Multi-statements are not allowed). (SYNTAX_ERROR)")
 	case shape.outfile:
-		return Stats{}, exceptionf(codeOutfileForbidden, "INTO OUTFILE is not allowed. (INTO_OUTFILE_NOT_ALLOWED)")
+		return stats{}, exceptionf(codeOutfileForbidden, "INTO OUTFILE is not allowed. (INTO_OUTFILE_NOT_ALLOWED)")
 	case shape.infile:
-		return Stats{}, exceptionf(codeBadArguments, "Query has infile and was send directly to server. (BAD_ARGUMENTS)")
+		return stats{}, exceptionf(codeBadArguments, "Query has infile and was send directly to server. (BAD_ARGUMENTS)")
 	}
 	format := first(shape.format, req.format)
 	out.w.Header().Set("X-ClickHouse-Format", format)
 	out.w.Header().Set("Content-Type", contentType(format))
-	var stats Stats
+	var counted stats
 	err := h.session(ctx, req, func(c *conn) (err error) {
 		switch {
 		case !selects(text, shape):
-			stats, err = execute(c, text, format, out)
+			counted, err = execute(c, text, format, out)
 		case req.wait || !isPiecewise(text, format, shape, req):
-			stats, err = h.selectToFile(c, text, format, shape, out)
+			counted, err = h.selectToFile(c, text, format, shape, out)
 		default:
-			stats, err = c.stream(text, format, out)
+			counted, err = c.stream(text, format, out)
 		}
 		return err
 	})
-	return stats, err
+	return counted, err
 }
 
 // selects tells whether a statement is a SELECT, whose answer may be of any size.
@@ -130,36 +130,36 @@ func isPiecewise(text, format string, shape outline, req *request) bool {
 }
 
 // execute runs a statement that is no SELECT: its answer is small.
-func execute(c *conn, text, format string, out io.Writer) (Stats, error) {
-	result, stats, err := c.exec(text, format)
+func execute(c *conn, text, format string, out io.Writer) (stats, error) {
+	result, counted, err := c.exec(text, format)
 	if err != nil {
-		return stats, err
+		return counted, err
 	}
 	_, err = out.Write(result)
-	return stats, err
+	return counted, err
 }
 
 // selectToFile has the engine write the answer to a nameless file and gives it to out, which
 // sends it when the query is over. Memory stays bounded with every format.
-func (h *handler) selectToFile(c *conn, text, format string, shape outline, out *answer) (Stats, error) {
+func (h *handler) selectToFile(c *conn, text, format string, shape outline, out *answer) (stats, error) {
 	file, err := newSpool(h.spoolDir)
 	if err != nil {
-		return Stats{}, err
+		return stats{}, err
 	}
 	out.spool = file
 	if err := file.toDisk(); err != nil {
-		return Stats{}, err
+		return stats{}, err
 	}
 	path, err := file.path()
 	if err != nil {
-		return Stats{}, err
+		return stats{}, err
 	}
 	clauses := text[shape.clauses:]
 	if shape.format == "" {
 		clauses = " FORMAT " + format + clauses
 	}
-	_, stats, err := c.exec(text[:shape.clauses]+" INTO OUTFILE "+quoteText(path)+" APPEND "+clauses, "")
-	return stats, err
+	_, counted, err := c.exec(text[:shape.clauses]+" INTO OUTFILE "+quoteText(path)+" APPEND "+clauses, "")
+	return counted, err
 }
 
 // session runs work in a connection that has the request's database, settings and

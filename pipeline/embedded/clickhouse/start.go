@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -221,8 +220,7 @@ func (s *Server) runChild(ctx context.Context) error {
 	cmd := exec.Command(s.options.Argv[0], s.options.Argv[1:]...)
 	cmd.Env = append(os.Environ(), s.options.Env...)
 	cmd.ExtraFiles = []*os.File{handle} // becomes inheritedListener
-	// A terminal's interrupt is for the parent, which then ends the child in good order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ownGroup(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("cannot make the child's pipes: %w", err)
