@@ -188,6 +188,17 @@ func (a *Archiver) worker(at place) *worker {
 	return a.workers[at]
 }
 
+// buffered returns how many bytes are fetched and in no batch yet.
+func (a *Archiver) buffered() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, w := range a.workers {
+		n += w.queue.size()
+	}
+	return n
+}
+
 // share is how many bytes one partition may have queued.
 func (a *Archiver) share() int {
 	return max(1<<16, a.options.MaxBuffered/max(1, int(a.count.Load())))

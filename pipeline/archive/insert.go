@@ -89,7 +89,7 @@ func (i *insertion) repeat(token string, lo, hi int) (refusal, err error) {
 			return err, nil
 		}
 		i.doubt = true
-		if w.ctx.Err() != nil {
+		if w.ctx.Err() != nil || errors.Is(err, errStopped) {
 			return nil, errStopped
 		}
 		w.archiver.outage.failed(err)

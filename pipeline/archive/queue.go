@@ -67,6 +67,13 @@ func (q *queue) next() (int64, bool) {
 	return q.records[0].Offset, true
 }
 
+// size returns how many bytes the queue holds.
+func (q *queue) size() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
+}
+
 // recordSize is about what a record occupies.
 func recordSize(r *kgo.Record) int {
 	n := 200 + len(r.Key) + len(r.Value)

@@ -74,7 +74,7 @@ func (i *insertion) repair(ctx context.Context, lo, hi int) error {
 	}
 	table := fmt.Sprintf("%s_repair_%d_%d", i.batch.table, i.worker.at.partition, i.worker.next)
 	store := i.worker.archiver.store
-	drop := "DROP TABLE IF EXISTS " + quoteName(table) + " SYNC"
+	drop := "DROP TABLE IF EXISTS " + quoteName(table)
 	for _, statement := range []string{drop, fmt.Sprintf("CREATE TABLE %s AS %s", quoteName(table), quoteName(i.batch.table))} {
 		if err := store.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("cannot prepare to repair %q: %w", i.batch.table, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,7 +30,7 @@ const partitions = 4
 
 // rig is a Kafka, and the ClickHouse that its topics are archived in.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	kafka *kfake.Cluster
 	admin *kgo.Client
 	ch    ch.Options
@@ -36,10 +38,11 @@ type rig struct {
 	made  int         // calls produced
 }
 
-func newKafka(t *testing.T) *rig {
+func newKafka(t testing.TB) *rig {
 	t.Helper()
 	others := Topics()[1:]
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, TopicCalls), kfake.SeedTopics(1, others...))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.min.session.timeout.ms": "100"}),
+		kfake.SeedTopics(partitions, TopicCalls), kfake.SeedTopics(1, others...))
 	if err != nil {
 		t.Fatalf("cannot start Kafka: %v", err)
 	}
@@ -52,7 +55,7 @@ func newKafka(t *testing.T) *rig {
 	return &rig{t: t, kafka: cluster, admin: admin}
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := newKafka(t)
 	r.use(chtest.Start(t).Addr())
@@ -92,7 +95,7 @@ func (r *rig) options() Options {
 // running is an archiver under test.
 type running struct {
 	*Archiver
-	t      *testing.T
+	t      testing.TB
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -166,7 +169,7 @@ func (r *rig) send(records ...*kgo.Record) {
 }
 
 // waitFor polls until the condition holds.
-func waitFor(t *testing.T, what string, condition func() bool) {
+func waitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for !condition() {
@@ -218,6 +221,14 @@ func (r *rig) committed() kadm.OffsetResponses {
 	return committed
 }
 
+// forget deletes the group, and with it what it has committed.
+func (r *rig) forget() {
+	r.t.Helper()
+	if _, err := kadm.NewClient(r.admin).DeleteGroup(r.t.Context(), DefaultGroup); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		r.t.Fatal(err)
+	}
+}
+
 // check says whether each of the calls made is there once, and the edges agree with them.
 func (r *rig) check() {
 	r.t.Helper()
@@ -266,4 +277,34 @@ func crashOnce(n int32) func(place, int64) error {
 	}
 }
 
+// recreate deletes a topic and makes it again.
+func (r *rig) recreate(topic string) {
+	r.t.Helper()
+	admin := kadm.NewClient(r.admin)
+	if _, err := admin.DeleteTopic(r.t.Context(), topic); err != nil {
+		r.t.Fatal(err)
+	}
+	r.admin.PurgeTopicsFromClient(topic)
+	if _, err := admin.CreateTopic(r.t.Context(), partitions, 1, nil, topic); err != nil {
+		r.t.Fatal(err)
+	}
+}
 
+// gate makes connections whose writes wait while it is locked.
+type gate struct{ sync.RWMutex }
+
+func (g *gate) dial(ctx context.Context, network, host string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, host)
+	return gated{conn, g}, err
+}
+
+type gated struct {
+	net.Conn
+	gate *gate
+}
+
+func (c gated) Write(p []byte) (int, error) {
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	return c.Conn.Write(p)
+}

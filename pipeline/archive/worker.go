@@ -264,13 +264,11 @@ func (w *worker) commitOnce(offset int64, metadata string) error {
 	if err != nil {
 		return fmt.Errorf("cannot commit %v at %d: %w", w.at, offset, err)
 	}
-	for _, t := range response.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("cannot commit %v at %d: %w", w.at, offset, err)
-			}
-			return nil
-		}
+	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {
+		return fmt.Errorf("cannot commit %v at %d: Kafka's answer says nothing of it", w.at, offset)
 	}
-	return fmt.Errorf("cannot commit %v at %d: Kafka's answer says nothing of it", w.at, offset)
+	if err := kerr.ErrorForCode(response.Topics[0].Partitions[0].ErrorCode); err != nil {
+		return fmt.Errorf("cannot commit %v at %d: %w", w.at, offset, err)
+	}
+	return nil
 }
