@@ -226,3 +226,47 @@ func BenchmarkCall(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkMemory measures what the shards hold for each agent with the catalogue loaded:
+// the agent itself, and the identities that it acts with. An idle agent made a few calls
+// and then none; an active one is past its warm-up and works.
+func BenchmarkMemory(b *testing.B) {
+	b.Run("idle", func(b *testing.B) { benchMemory(b, 200_000, 2*time.Hour) })
+	b.Run("active", func(b *testing.B) { benchMemory(b, 10_000, 5*24*time.Hour) })
+}
+
+func benchMemory(b *testing.B, agents int, d time.Duration) {
+	f := fleet.New(fleet.Options{Seed: 1, Agents: agents, Tenants: agents / 200})
+	for b.Loop() {
+		before := heap()
+		j := newJudge(catalogue(b))
+		calls, seen := 0, map[string]int{}
+		for c := range f.Calls(time.Time{}, fleet.DefaultStart.Add(d)) {
+			c.Telemetry(&j.call)
+			j.judge(b, 0, false)
+			j.drain()
+			calls++
+			seen[c.Agent]++
+		}
+		n := float64(len(seen))
+		clear(seen)
+		j.call = telemetry.Call{}
+		j.calls.Dirty()
+		j.exchange.Dirty()
+		seen = nil
+		b.ReportMetric(float64(heap()-before)/n, "B/agent")
+		b.ReportMetric(float64(calls)/n, "calls/agent")
+		runtime.KeepAlive(j)
+	}
+	runtime.KeepAlive(f)
+	b.ReportMetric(0, "ns/op")
+}
+
+// heap returns the bytes that are in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
