@@ -17,20 +17,22 @@ func newDemo() *cobra.Command {
 enforcement points, lets three of them go bad, kills the node with SIGKILL and starts it
 again. It checks each claim that it makes and exits with 1 if one is untrue. The agents are
 simulated; Kafka's protocol, NATS and the ClickHouse engine are real.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := untilSignal(cmd)
+			defer stop()
 			var err error
 			if o.Binary, err = os.Executable(); err != nil {
 				return err
 			}
 			o.Out = cmd.OutOrStdout()
 			if !cmd.Flags().Changed("dir") {
-				return demo.Run(cmd.Context(), o)
+				return demo.Run(ctx, o)
 			}
 			if o.Dir, err = cmd.Flags().GetString("dir"); err != nil {
 				return err
 			}
-			return demo.Run(cmd.Context(), o)
+			return demo.Run(ctx, o)
 		},
 	}
 	f := cmd.Flags()

@@ -15,13 +15,13 @@ import (
 )
 
 func newDetector() *cobra.Command {
-	cmd := &cobra.Command{Use: "detector", Short: "Check and test detectors", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "detector", Short: "Check and test detectors"}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use:     "check [DIR]",
 			Short:   "Check the detectors of a folder; without one, the built-in ones",
 			Example: "  estop detector check detectors/",
-			Args:    cobra.MaximumNArgs(1),
+			Args:    upTo(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				set, errs := detector.Load(detectorFiles(args))
 				if err := errs.Err(); err != nil {
@@ -35,7 +35,7 @@ func newDetector() *cobra.Command {
 			Use:     "test [DIR]",
 			Short:   "Run the tests that stand in detector files",
 			Example: "  estop detector test detectors/",
-			Args:    cobra.MaximumNArgs(1),
+			Args:    upTo(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				set, errs := detector.Load(detectorFiles(args))
 				if err := errs.Err(); err != nil {

@@ -11,7 +11,11 @@ func newEngine() *cobra.Command {
 		Use:    engineCommand,
 		Short:  "Serve the ClickHouse engine (estop up starts this)",
 		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE:   func(cmd *cobra.Command, _ []string) error { return clickhouse.ServeChild(cmd.Context()) },
+		Args:   noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := untilSignal(cmd)
+			defer stop()
+			return clickhouse.ServeChild(ctx)
+		},
 	}
 }

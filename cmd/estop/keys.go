@@ -7,11 +7,11 @@ import (
 )
 
 func newKeys() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "Make the keys that revocations are signed with", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "keys", Short: "Make the keys that revocations are signed with"}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "init",
 		Short: "Make a signing key and the file of public keys, unless they are there",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config(cmd)
 			if err != nil {

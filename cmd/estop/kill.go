@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,6 +58,9 @@ func (t *target) scope() (revoke.Scope, string, error) {
 	return scope, subject, nil
 }
 
+// actions are what kill can do, weakest first.
+var actions = []string{string(revoke.Throttle), string(revoke.Restrict), string(revoke.Revoke)}
+
 func newKill() *cobra.Command {
 	var t target
 	var length, wait time.Duration
@@ -67,7 +72,7 @@ func newKill() *cobra.Command {
 		Long: `Publishes a signed revocation and waits for the guards' acknowledgements. Only an
 acknowledgement counts as stopped: without one the exit code is 4.`,
 		Example: "  estop kill --tenant acme --agent invoice-bot --for 15m --reason 'reads what it should not'\n  estop kill --tenant acme --whole-tenant --for 5m --reason 'panic button' --guards 12",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			scope, subject, err := t.scope()
 			if err != nil {
@@ -75,6 +80,9 @@ acknowledgement counts as stopped: without one the exit code is 4.`,
 			}
 			if length <= 0 {
 				return usageError{errors.New("--for must be a positive time, such as 15m")}
+			}
+			if !slices.Contains(actions, action) {
+				return usageError{fmt.Errorf("--action: %q is not one of %s%s", action, strings.Join(actions, ", "), node.DidYouMean(action, actions))}
 			}
 			return control(cmd, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
 				now := time.Now()
@@ -91,6 +99,7 @@ acknowledgement counts as stopped: without one the exit code is 4.`,
 	f.StringVar(&action, "action", string(revoke.Revoke), "throttle, restrict or revoke")
 	f.StringVar(&reason, "reason", "killed by an operator", "why; it is shown to whoever is denied")
 	waitFlags(cmd, &guards, &wait)
+	complete(cmd, "action", actions)
 	return cmd
 }
 
@@ -103,7 +112,7 @@ func newRelease() *cobra.Command {
 		Use:     "release",
 		Short:   "End a revocation early",
 		Example: "  estop release --tenant acme --agent invoice-bot --reason 'false alarm'",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			scope, subject, err := t.scope()
 			if err != nil {
@@ -133,7 +142,9 @@ func control(cmd *cobra.Command, guards int, wait time.Duration, act func(contex
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), wait+10*time.Second)
+	ctx, ended := untilSignal(cmd)
+	defer ended()
+	ctx, cancel := context.WithTimeout(ctx, wait+10*time.Second)
 	defer cancel()
 	k, err := node.NewControl(ctx, c, guards, c.Logger())
 	if err != nil {

@@ -26,6 +26,8 @@ by the bytes. What is no call goes to estop.calls.dlq with the line and the reas
 		Example: "  estop replay cloudtrail.json.gz\n  estop replay --speed 60x calls.jsonl\n  zcat calls.jsonl.gz | estop replay -",
 		Args:    exactArgs(1, "name the file, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := untilSignal(cmd)
+			defer stop()
 			factor, err := node.ParseSpeed(speed)
 			if err != nil {
 				return usageError{err}
@@ -45,10 +47,10 @@ by the bytes. What is no call goes to estop.calls.dlq with the line and the reas
 			defer in.Close()
 			bar := newBar(size)
 			r := io.TeeReader(in, bar)
-			done, err := node.Replay(cmd.Context(), c, r, node.ReplayOptions{Name: name(args[0]), Format: f, Speed: factor}, c.Logger())
+			done, err := node.Replay(ctx, c, r, node.ReplayOptions{Name: name(args[0]), Format: f, Speed: factor}, c.Logger())
 			err = errors.Join(err, bar.Finish())
 			if err != nil {
-				return fmt.Errorf("replay stopped after %d calls: %w", done.Calls, err)
+				return fmt.Errorf("the replay stopped after %d calls: %w", done.Calls, err)
 			}
 			return print(cmd, done, func(w io.Writer) {
 				fmt.Fprintf(w, "%d calls sent in %v", done.Calls, done.Duration.Round(time.Millisecond))
@@ -61,8 +63,12 @@ by the bytes. What is no call goes to estop.calls.dlq with the line and the reas
 	}
 	cmd.Flags().StringVar(&speed, "speed", "max", "'max', or how fast the calls' own time passes: 1, 60x")
 	cmd.Flags().StringVar(&format, "format", "auto", "auto, json or cloudtrail")
+	complete(cmd, "format", formats)
+	complete(cmd, "speed", []string{"max", "1", "60x", "3600x"})
 	return cmd
 }
+
+var formats = []string{telemetry.Auto.String(), telemetry.JSON.String(), telemetry.CloudTrail.String()}
 
 func parseFormat(s string) (telemetry.Format, error) {
 	for _, f := range []telemetry.Format{telemetry.Auto, telemetry.JSON, telemetry.CloudTrail} {
@@ -70,7 +76,7 @@ func parseFormat(s string) (telemetry.Format, error) {
 			return f, nil
 		}
 	}
-	return 0, fmt.Errorf("format %q is not auto, json or cloudtrail", s)
+	return 0, fmt.Errorf("--format: %q is not one of auto, json, cloudtrail%s", s, node.DidYouMean(s, formats))
 }
 
 func name(path string) string {
@@ -107,14 +113,4 @@ func newBar(size int64) *progressbar.ProgressBar {
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionSetDescription("replay"),
 	)
-}
-
-// exactArgs wants n arguments and says what they are.
-func exactArgs(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usageError{fmt.Errorf("%s; see '%s --help'", what, cmd.CommandPath())}
-		}
-		return nil
-	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/estop-project/estop/pipeline/node"
+	"github.com/estop-project/estop/revoke"
 )
 
 // The exit codes.
@@ -19,9 +21,10 @@ const (
 	exitUsage     = 2
 	exitNoNode    = 3 // nothing to talk to
 	exitUnstopped = 4 // published, but not acknowledged
+	exitSignal    = 130
 )
 
-// usageError is a wrong call of a command.
+// usageError is a wrong call of a command, or a wrong configuration.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -33,8 +36,10 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, node.ErrNoNode):
 		return exitNoNode
-	case errors.Is(err, node.ErrNoGuard):
+	case errors.Is(err, node.ErrNoGuard), errors.Is(err, revoke.ErrUnconfirmed):
 		return exitUnstopped
+	case errors.Is(err, context.Canceled):
+		return exitSignal
 	}
 	return exitFailure
 }
@@ -42,16 +47,11 @@ func exitCode(err error) int {
 const rootHelp = `estop watches every call that AI agents make, knows when an agent breaches its own
 baseline, and stops it at every enforcement point.
 
-  estop demo      see it work: a fleet of simulated agents, three of them go bad
-  estop up        run everything in this process: Kafka, NATS, ClickHouse and the roles
-  estop run       run roles against Kafka, NATS and ClickHouse of your own
-  estop kill      stop an agent, an identity, a session, a chain or a tenant now
-
 Settings come from a YAML file (--config), then the environment (ESTOP_KAFKA_BROKERS for
 kafka.brokers), then flags; the later wins.
 
-Exit codes: 0 done, 1 failed, 2 wrong call, 3 no node to talk to, 4 published but no guard
-acknowledged.`
+Exit codes: 0 done, 1 failed, 2 wrong call or wrong configuration, 3 no node to talk to,
+4 published but not acknowledged, 130 interrupted.`
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -60,11 +60,9 @@ func newRoot() *cobra.Command {
 		Long:          rootHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
-	})
+	root.SetFlagErrorFunc(wrongFlag)
+	root.SetUsageTemplate(usageTemplate(root))
 	f := root.PersistentFlags()
 	d := node.Default()
 	f.StringP("config", "c", os.Getenv("ESTOP_CONFIG"), "configuration file")
@@ -77,9 +75,35 @@ func newRoot() *cobra.Command {
 	f.String("log.format", d.Log.Format, "text or json")
 	f.StringP("output", "o", "text", "text or json")
 	f.Bool("json", false, "the same as -o json")
-	root.AddCommand(newUp(), newRun(), newReplay(), newKill(), newRelease(), newStatus(), newVerify(),
-		newDetector(), newConfig(), newKeys(), newDemo(), newVersion(), newEngine())
+	for flag, words := range map[string][]string{
+		"output": {"text", "json"}, "log.format": {"text", "json"}, "log.level": {"debug", "info", "warn", "error"},
+	} {
+		complete(root, flag, words)
+	}
+	addGroup(root, "run", "See it work, and run it:", newDemo(), newUp(), newRun(), newReplay())
+	addGroup(root, "stop", "Stop agents:", newKill(), newRelease(), newStatus(), newVerify())
+	addGroup(root, "set", "Set it up:", newDetector(), newConfig(), newKeys())
+	root.AddCommand(newVersion(), newEngine())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	strict(root)
 	return root
+}
+
+// addGroup adds commands under a heading in the help.
+func addGroup(root *cobra.Command, id, title string, cmds ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: id, Title: title})
+	for _, c := range cmds {
+		c.GroupID = id
+		root.AddCommand(c)
+	}
+}
+
+// complete makes the shell offer words for a flag.
+func complete(cmd *cobra.Command, flag string, words []string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag does not exist: our own mistake
+	}
 }
 
 // config loads the configuration that the command was given.
@@ -88,7 +112,11 @@ func config(cmd *cobra.Command) (node.Config, error) {
 	if err != nil {
 		return node.Config{}, err
 	}
-	return node.Load(path, os.Environ(), cmd.Flags())
+	c, err := node.Load(path, os.Environ(), cmd.Flags())
+	if err != nil {
+		return c, usageError{err}
+	}
+	return c, nil
 }
 
 // remote loads the configuration and finds the node that it means.
@@ -111,7 +139,7 @@ func wantsJSON(cmd *cobra.Command) (bool, error) {
 	case o == "json":
 		return true, nil
 	case o != "text":
-		return false, usageError{fmt.Errorf("output %q is neither text nor json", o)}
+		return false, usageError{fmt.Errorf("--output: %q is neither text nor json", o)}
 	}
 	return false, nil
 }

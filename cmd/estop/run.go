@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/estop-project/estop/pipeline/node"
@@ -12,8 +15,10 @@ func newRun() *cobra.Command {
 		Use:     "run",
 		Short:   "Run roles against Kafka, NATS and ClickHouse of your own",
 		Example: "  estop run --role detect,acks --kafka.brokers kafka:9092 --nats.url nats://nats:4222\n  estop run --role archive --kafka.brokers kafka:9092 --nats.url nats://nats:4222 --clickhouse.addr clickhouse:8123",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := untilSignal(cmd)
+			defer stop()
 			roles, err := node.ParseRoles(names)
 			if err != nil {
 				return usageError{err}
@@ -23,9 +28,15 @@ func newRun() *cobra.Command {
 				return err
 			}
 			if err := c.CheckRemote(); err != nil {
-				return err
+				return usageError{err}
 			}
-			return node.Run(cmd.Context(), c, roles, c.Logger())
+			return node.Run(ctx, c, roles, c.Logger(), func(http string) error {
+				fmt.Fprintf(cmd.OutOrStdout(), "estop runs %s\n", strings.Join(names, ", "))
+				if http != "" {
+					fmt.Fprintf(cmd.OutOrStdout(), "  metrics  http://%s/metrics\n", http)
+				}
+				return nil
+			})
 		},
 	}
 	var all []string
@@ -37,6 +48,6 @@ func newRun() *cobra.Command {
 	f.String("detectors.dir", "", "folder of detectors of your own, loaded live")
 	f.Bool("detectors.catalog", true, "run the built-in detectors")
 	f.Int32("kafka.partitions", node.Default().Kafka.Partitions, "partitions of the topics that are made on start")
-	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "role", all)
 	return cmd
 }

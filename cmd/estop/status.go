@@ -17,7 +17,7 @@ func newStatus() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show who is stopped, and how Kafka, NATS and ClickHouse are doing",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := remote(cmd)
 			if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -22,8 +23,10 @@ a new start goes on where the last one ended.
 ClickHouse needs its library, libchdb ('make libchdb' installs it). Without it the rest
 runs, and calls wait in Kafka until it is there.`,
 		Example: "  estop up\n  estop up --dir /var/lib/estop --kafka.port 9092 --nats.port 4222 --clickhouse.port 8123",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := untilSignal(cmd)
+			defer stop()
 			c, err := config(cmd)
 			if err != nil {
 				return err
@@ -32,9 +35,8 @@ runs, and calls wait in Kafka until it is there.`,
 			if err != nil {
 				return fmt.Errorf("cannot find this binary for ClickHouse's process: %w", err)
 			}
-			return node.Up(cmd.Context(), c, []string{self, engineCommand}, c.Logger(), func(e node.Endpoints) {
-				fmt.Fprintf(cmd.OutOrStdout(), "estop is up\n  Kafka       %s\n  NATS        %s\n  ClickHouse  http://%s\n  metrics     http://%s/metrics\n  keys        %s\n",
-					e.Kafka[0], e.NATS, e.ClickHouse, e.HTTP, e.Keys[1])
+			return node.Up(ctx, c, []string{self, engineCommand}, c.Logger(), func(e node.Endpoints) {
+				writeEndpoints(cmd.OutOrStdout(), e)
 			})
 		},
 	}
@@ -47,4 +49,12 @@ runs, and calls wait in Kafka until it is there.`,
 	f.String("detectors.dir", "", "folder of detectors of your own, loaded live")
 	f.Bool("detectors.catalog", d.Detectors.Catalog, "run the built-in detectors")
 	return cmd
+}
+
+func writeEndpoints(w io.Writer, e node.Endpoints) {
+	fmt.Fprintf(w, "estop is up\n  Kafka       %s\n  NATS        %s\n  ClickHouse  http://%s\n", e.Kafka[0], e.NATS, e.ClickHouse)
+	if e.HTTP != "" {
+		fmt.Fprintf(w, "  metrics     http://%s/metrics\n", e.HTTP)
+	}
+	fmt.Fprintf(w, "  public keys %s\n", e.Keys[1])
 }

@@ -99,8 +99,11 @@ func (c Config) ConnectNATS(name string, log *slog.Logger) (*nats.Conn, error) {
 		opts = append(opts, nats.UserInfo(c.NATS.User, c.NATS.Password))
 	}
 	nc, err := nats.Connect(c.NATS.URL, opts...)
+	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) {
+		err = fmt.Errorf("%w: %w", ErrNoNode, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to NATS at %q: %w", c.NATS.URL, err)
+		return nil, fmt.Errorf("cannot connect to NATS at %q: %w", withoutPassword(c.NATS.URL), err)
 	}
 	return nc, nil
 }

@@ -11,16 +11,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// listen binds the address of metrics and health, if there is one, so that a taken one is
+// found before the roles start.
+func (n *running) listen() error {
+	if n.HTTP.Addr == "" {
+		return nil
+	}
+	var err error
+	if n.listener, err = net.Listen("tcp", n.HTTP.Addr); err != nil {
+		return fmt.Errorf("cannot serve metrics (http.addr chooses the address; empty turns them off): %w", err)
+	}
+	return nil
+}
+
 // serveHTTP serves metrics and health until ctx ends.
 func (n *running) serveHTTP(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", n.ready)
-	l, err := net.Listen("tcp", n.HTTP.Addr)
-	if err != nil {
-		return fmt.Errorf("cannot serve metrics (http.addr; empty turns them off): %w", err)
-	}
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	stopped := context.AfterFunc(ctx, func() {
 		wait, cancel := context.WithTimeout(context.Background(), 3*time.Second)
@@ -28,7 +37,7 @@ func (n *running) serveHTTP(ctx context.Context) error {
 		_ = s.Shutdown(wait) // what is cut off is a scrape
 	})
 	defer stopped()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("metrics server: %w", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -45,13 +46,18 @@ func Replay(ctx context.Context, c Config, r io.Reader, opt ReplayOptions, log *
 		return Replayed{}, fmt.Errorf("cannot make a Kafka client: %w", err)
 	}
 	defer producer.Close()
+	if err := reach(ctx, producer); err != nil {
+		return Replayed{}, err
+	}
 	if err := pipeline.EnsureTopics(ctx, producer, c.Kafka.Partitions, c.Kafka.Replicas); err != nil {
 		return Replayed{}, err
 	}
 	p := replayer{opt: opt, producer: producer, pace: pace{speed: opt.Speed}}
 	start := time.Now()
-	err = p.run(ctx, r)
-	if flushed := producer.Flush(ctx); err == nil {
+	in := untilDone(ctx, r)
+	defer in.Close()
+	err = p.run(ctx, in)
+	if flushed := flush(ctx, producer); err == nil {
 		err = flushed
 	}
 	if failed := p.failed.Load(); err == nil && failed != nil {
@@ -59,6 +65,41 @@ func Replay(ctx context.Context, c Config, r io.Reader, opt ReplayOptions, log *
 	}
 	p.done.Duration = time.Since(start)
 	return p.done, err
+}
+
+// flushWait bounds how long an interrupted replay goes on waiting for Kafka.
+const flushWait = 10 * time.Second
+
+// flush sends what was counted, also where the replay was interrupted.
+func flush(ctx context.Context, cl *kgo.Client) error {
+	if ctx.Err() == nil {
+		return cl.Flush(ctx)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
+	defer cancel()
+	return cl.Flush(ctx)
+}
+
+// reach finds out at once whether Kafka is there; the client itself would go on trying.
+func reach(ctx context.Context, cl *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	if err := cl.Ping(ctx); err != nil {
+		return fmt.Errorf("%w: Kafka does not answer: %w", ErrNoNode, err)
+	}
+	return nil
+}
+
+// untilDone reads from r until ctx ends, also while a read of r is blocked, as that of a
+// terminal is.
+func untilDone(ctx context.Context, r io.Reader) io.ReadCloser {
+	out, in := io.Pipe()
+	go func() {
+		_, err := io.Copy(in, r)
+		in.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { out.CloseWithError(ctx.Err()) })
+	return out
 }
 
 type replayer struct {
@@ -131,7 +172,7 @@ func (p *replayer) deadLetter(ctx context.Context, raw telemetry.Raw, bad *telem
 }
 
 func (p *replayer) send(ctx context.Context, r *kgo.Record) {
-	p.producer.Produce(ctx, r, func(_ *kgo.Record, err error) {
+	p.producer.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) {
 		if err != nil {
 			p.failed.CompareAndSwap(nil, &err)
 		}
@@ -168,10 +209,7 @@ func ParseSpeed(s string) (float64, error) {
 	if s == "" || s == "max" {
 		return 0, nil
 	}
-	if n := len(s); s[n-1] == 'x' {
-		s = s[:n-1]
-	}
-	v, err := strconv.ParseFloat(s, 64)
+	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
 	if err != nil || !(v > 0) || v > 1e9 {
 		return 0, fmt.Errorf("speed %q is neither 'max' nor a factor such as 1, 60x or 0.5", s)
 	}

@@ -2,9 +2,9 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -40,16 +40,24 @@ func ParseRoles(names []string) ([]Role, error) {
 	for _, n := range names {
 		r := Role(strings.TrimSpace(n))
 		if !slices.Contains(Roles(), r) {
-			return nil, fmt.Errorf("unknown role %q; the roles are %v", n, Roles())
+			return nil, fmt.Errorf("unknown role %q%s; the roles are %s", n, DidYouMean(n, roleNames()), strings.Join(roleNames(), ", "))
 		}
 		if !slices.Contains(roles, r) {
 			roles = append(roles, r)
 		}
 	}
 	if len(roles) == 0 {
-		return nil, errors.New("no role; 'all' of them are the default")
+		return nil, fmt.Errorf("no role; the roles are %s", strings.Join(roleNames(), ", "))
 	}
 	return roles, nil
+}
+
+func roleNames() []string {
+	var names []string
+	for _, r := range Roles() {
+		names = append(names, string(r))
+	}
+	return names
 }
 
 // Logger returns the logger that the configuration asks for.
@@ -64,14 +72,24 @@ func (c Config) Logger() *slog.Logger {
 }
 
 // Run runs the roles against the addresses of the configuration until ctx ends. It returns
-// nil when it ended because it was asked to and all was saved.
-func Run(ctx context.Context, c Config, roles []Role, log *slog.Logger) error {
+// nil when it ended because it was asked to and all was saved. Once the addresses are bound
+// and Kafka and NATS answer it calls ready, if that is not nil, with the address of the
+// metrics, empty if there is none.
+func Run(ctx context.Context, c Config, roles []Role, log *slog.Logger, ready func(http string) error) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n := &running{Config: c, log: log, registry: registry, detectors: detectors{files: c.DetectorFiles()}}
 	defer n.close()
+	if err := n.listen(); err != nil {
+		return err
+	}
 	if err := n.connect(ctx); err != nil {
 		return err
+	}
+	if ready != nil {
+		if err := ready(n.httpAddr()); err != nil {
+			return err
+		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, r := range roles {
@@ -85,7 +103,7 @@ func Run(ctx context.Context, c Config, roles []Role, log *slog.Logger) error {
 			return nil
 		})
 	}
-	if c.HTTP.Addr != "" {
+	if n.listener != nil {
 		group.Go(func() error { return n.serveHTTP(ctx) })
 	}
 	return group.Wait()
@@ -100,6 +118,14 @@ type running struct {
 	kafka     []kgo.Opt
 	producer  *kgo.Client
 	nats      *nats.Conn
+	listener  net.Listener // of metrics and health; nil: not served
+}
+
+func (n *running) httpAddr() string {
+	if n.listener == nil {
+		return ""
+	}
+	return n.listener.Addr().String()
 }
 
 // connect opens what all roles share and makes the topics.
@@ -119,6 +145,9 @@ func (n *running) connect(ctx context.Context) error {
 }
 
 func (n *running) close() {
+	if n.listener != nil {
+		n.listener.Close()
+	}
 	if n.producer != nil {
 		n.producer.Close()
 	}
@@ -132,7 +161,7 @@ func (n *running) detect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publisher, err := revoke.NewPublisher(ctx, n.nats, revoke.PublisherOptions{Replicas: n.NATS.Replicas})
+	publisher, err := revoke.NewPublisher(ctx, n.nats, revoke.PublisherOptions{Replicas: n.NATS.Replicas, Verifier: signer.Verifier()})
 	if err != nil {
 		return err
 	}

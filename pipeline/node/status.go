@@ -34,7 +34,7 @@ const statusWait = 3 * time.Second
 
 // ReadStatus asks each part of the node.
 func ReadStatus(ctx context.Context, c Config, log *slog.Logger) Status {
-	s := Status{Kafka: c.Kafka.Brokers, NATS: c.NATS.URL, ClickHouse: c.ClickHouse.Addr}
+	s := Status{Kafka: c.Kafka.Brokers, NATS: withoutPassword(c.NATS.URL), ClickHouse: c.ClickHouse.Addr}
 	ask := func(f func(context.Context) error) string {
 		ctx, cancel := context.WithTimeout(ctx, statusWait)
 		defer cancel()

@@ -1,0 +1,131 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// problem is what is wrong with the value of a key.
+type problem struct{ key, text string }
+
+// Check says everything that is wrong with the configuration.
+func (c Config) Check() error {
+	var errs []error
+	for _, p := range c.problems() {
+		errs = append(errs, fmt.Errorf("%s: %s", p.key, p.text))
+	}
+	return errors.Join(errs...)
+}
+
+// problems collects what is wrong, in a fixed order.
+func (c Config) problems() []problem {
+	var found problems
+	if c.Dir == "" {
+		found.add("dir", "must name a folder")
+	}
+	c.Kafka.check(&found)
+	found.oneOf("clickhouse.protocol", c.ClickHouse.Protocol, "http", "native")
+	found.address("clickhouse.addr", c.ClickHouse.Addr)
+	found.port("clickhouse.port", c.ClickHouse.Port)
+	found.port("nats.port", c.NATS.Port)
+	found.between("nats.replicas", int64(c.NATS.Replicas), 1, 5)
+	found.positive("detect.checkpoint", c.Detect.Checkpoint)
+	found.positive("detect.samples", c.Detect.Samples)
+	found.positive("detect.maxahead", c.Detect.MaxAhead)
+	found.between("detect.maxagents", int64(c.Detect.MaxAgents), 1, 1<<30)
+	found.positive("archive.maxwait", c.Archive.MaxWait)
+	found.between("archive.maxrows", int64(c.Archive.MaxRows), 1, 10_000_000)
+	found.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	found.oneOf("log.format", c.Log.Format, "text", "json")
+	found.address("http.addr", c.HTTP.Addr)
+	c.Detectors.check(&found)
+	return found
+}
+
+func (k Kafka) check(found *problems) {
+	for _, b := range k.Brokers {
+		found.address("kafka.brokers", b)
+	}
+	found.port("kafka.port", k.Port)
+	found.between("kafka.partitions", int64(k.Partitions), 1, 10_000)
+	found.between("kafka.replicas", int64(k.Replicas), 1, 100)
+	found.positive("kafka.retention", k.Retention)
+	found.between("kafka.retentionbytes", k.MaxBytes, 1<<20, 1<<50)
+	if m := k.SASL.Mechanism; m != "" {
+		found.oneOf("kafka.sasl.mechanism", m, "plain", "scram-sha-256", "scram-sha-512")
+		if k.SASL.User == "" {
+			found.add("kafka.sasl.user", "is needed with a mechanism")
+		}
+	}
+	if (k.TLS.Cert == "") != (k.TLS.Key == "") {
+		found.add("kafka.tls.cert", "needs kafka.tls.key, and the other way round")
+	}
+	if !k.TLS.Enabled && (k.TLS.CA != "" || k.TLS.Cert != "") {
+		found.add("kafka.tls.enabled", "is false, but there are certificates: without it nothing is encrypted")
+	}
+}
+
+func (d Detectors) check(found *problems) {
+	if !d.Catalog && d.Dir == "" {
+		found.add("detectors.catalog", "is off, and detectors.dir is not set: nothing would be detected")
+	}
+	if d.Dir == "" {
+		return
+	}
+	if st, err := os.Stat(d.Dir); err != nil || !st.IsDir() {
+		found.add("detectors.dir", fmt.Sprintf("%q is not a folder", d.Dir))
+	}
+}
+
+type problems []problem
+
+func (p *problems) add(key, text string) { *p = append(*p, problem{key, text}) }
+
+func (p *problems) oneOf(key, value string, words ...string) {
+	if !slices.Contains(words, value) {
+		p.add(key, fmt.Sprintf("%q is not one of %s%s", value, strings.Join(words, ", "), DidYouMean(value, words)))
+	}
+}
+
+func (p *problems) between(key string, v, low, high int64) {
+	if v < low || v > high {
+		p.add(key, fmt.Sprintf("%d is not between %d and %d", v, low, high))
+	}
+}
+
+func (p *problems) port(key string, v int) { p.between(key, int64(v), 0, 65535) }
+
+func (p *problems) positive(key string, d time.Duration) {
+	if d <= 0 {
+		p.add(key, fmt.Sprintf("%v is not positive", d))
+	}
+}
+
+// address wants host:port, or nothing.
+func (p *problems) address(key, addr string) {
+	if addr == "" {
+		return
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if n, bad := strconv.Atoi(port); err != nil || bad != nil || n < 0 || n > 65535 {
+		p.add(key, fmt.Sprintf("%q is not HOST:PORT", addr))
+	}
+}
+
+// CheckRemote says what is missing to run without the embedded engines.
+func (c Config) CheckRemote() error {
+	var errs []error
+	if len(c.Kafka.Brokers) == 0 {
+		errs = append(errs, errors.New("kafka.brokers: no address; set it, or use 'estop up' for the embedded engines"))
+	}
+	if c.NATS.URL == "" {
+		errs = append(errs, errors.New("nats.url: no address; set it, or use 'estop up' for the embedded engines"))
+	}
+	return errors.Join(errs...)
+}
