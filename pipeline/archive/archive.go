@@ -36,8 +36,9 @@ type Archiver struct {
 	outage  outage
 	inserts chan struct{} // holds a value for each insert under way
 
-	kafka *kgo.Client
-	store driver.Conn
+	kafka     *kgo.Client
+	connected chan struct{} // closed once kafka is set: callbacks begin before NewClient has returned
+	store     driver.Conn
 
 	mu      sync.Mutex
 	workers map[place]*worker
@@ -74,6 +75,8 @@ func New(options Options) (*Archiver, error) {
 		inserts: make(chan struct{}, options.MaxInserts),
 		workers: map[place]*worker{},
 		failed:  make(chan error, 1),
+
+		connected: make(chan struct{}),
 	}
 	a.outage = outage{log: a.log, clock: options.Clock}
 	return a, nil
@@ -96,6 +99,7 @@ func (a *Archiver) Run(ctx context.Context) error {
 		return fmt.Errorf("cannot open Kafka: %w", err)
 	}
 	a.kafka = client
+	close(a.connected)
 	err = a.poll(ctx)
 	client.CloseAllowingRebalance() // stops the workers by way of revoked
 	a.stop(a.remove(nil), true)

@@ -13,6 +13,7 @@ import (
 // assigned starts a worker for each new partition, with the batch in doubt that the
 // committed offset tells of. It runs before anything of those partitions is fetched.
 func (a *Archiver) assigned(ctx context.Context, _ *kgo.Client, fetched *kmsg.OffsetFetchResponse) error {
+	<-a.connected
 	topics, err := kadm.NewClient(a.kafka).ListTopics(ctx, a.options.Topics...)
 	if err != nil {
 		return fmt.Errorf("cannot read the topics' ids: %w", err)
