@@ -49,6 +49,9 @@ func Run(ctx context.Context, o Options) error {
 		defer os.RemoveAll(dir)
 		d.Dir = dir
 	}
+	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
+		return fmt.Errorf("cannot make the demo's folder: %w", err)
+	}
 	defer d.close()
 	for _, act := range []struct {
 		title string
