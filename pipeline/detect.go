@@ -178,6 +178,10 @@ func (d *Detect) revoked(m map[string][]int32, save bool) {
 	}
 }
 
+// errCommit is wrapped where an offset could not be committed: Kafka does not answer, or the
+// group is handing out its partitions anew. What the offset stands for is safe.
+var errCommit = errors.New("cannot commit")
+
 // commit writes the offset of a partition to its group.
 func (d *Detect) commit(ctx context.Context, src source, next int64) error {
 	var failed error
@@ -186,7 +190,7 @@ func (d *Detect) commit(ctx context.Context, src source, next int64) error {
 		failed = commitError(resp, err)
 	})
 	if failed != nil {
-		return fmt.Errorf("cannot commit %s/%d at %d: %w", src.topic, src.partition, next, failed)
+		return fmt.Errorf("%w %s/%d at %d: %w", errCommit, src.topic, src.partition, next, failed)
 	}
 	return nil
 }
@@ -204,12 +208,6 @@ func commitError(resp *kmsg.OffsetCommitResponse, err error) error {
 		}
 	}
 	return nil
-}
-
-// moving reports whether a commit was refused because the group is handing out its
-// partitions anew.
-func moving(err error) bool {
-	return errors.Is(err, kerr.RebalanceInProgress) || errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID)
 }
 
 func (d *Detect) fail(err error) {

@@ -107,8 +107,8 @@ func (w *worker) run(ctx context.Context) {
 			w.beginCheckpoint(ctx)
 		case err := <-w.saving:
 			w.saving = nil
-			if moving(err) {
-				w.log.Info("the group is being rebalanced; the commit is tried again", "err", err)
+			if errors.Is(err, errCommit) {
+				w.log.Warn("the offset is committed later", "err", err)
 				w.committed = -1
 			} else if err != nil {
 				w.fail(ctx, err)
@@ -266,13 +266,13 @@ func (w *worker) beginCheckpoint(ctx context.Context) {
 }
 
 // lastCheckpoint saves all that was processed, before the partition goes to somebody else.
-// A commit that the group refuses is no loss: the marker in the state tells how far it goes.
+// A commit that fails is no loss: the marker in the state tells how far it goes.
 func (w *worker) lastCheckpoint(ctx context.Context) {
 	w.flushSamples(ctx)
 	for range 2 { // what is on its way, and what came since
 		if w.saving != nil {
 			err := <-w.saving
-			if w.saving = nil; err != nil && !moving(err) {
+			if w.saving = nil; err != nil && !errors.Is(err, errCommit) {
 				w.fail(ctx, err)
 				return
 			}
