@@ -15,6 +15,8 @@ type atom struct {
 	key   string // the context entry, where field is FieldContext or above
 	name  string // canonical text: atoms of one name are one
 	holds predicate
+	// presence says that it holds for every value that is not empty, and for no other.
+	presence bool
 }
 
 type predicate func(value string) bool

@@ -107,6 +107,23 @@ func (p *Plan) Fields() []Field {
 	return fields
 }
 
+// Presence sets the bits of the conditions on field f that hold for every value that is not
+// empty, and for no other. It reports whether there are further conditions on f, which take
+// Classify.
+func (p *Plan) Presence(f Field, bits []uint64) (further bool) {
+	if int(f) >= len(p.byField) {
+		return false
+	}
+	for _, i := range p.byField[f] {
+		if p.atoms[i].presence {
+			bits[i>>6] |= 1 << (i & 63)
+		} else {
+			further = true
+		}
+	}
+	return further
+}
+
 // FieldName returns a field as it is written in a match: context.KEY for a context entry.
 func (p *Plan) FieldName(f Field) string {
 	if i := int(f) - int(FieldContext); i >= 0 && i < len(p.ContextKeys) {

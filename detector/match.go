@@ -111,7 +111,7 @@ func (m matcher) test(key, value *yaml.Node) *tree {
 	}
 	t := &tree{op: stepAtom, atom: atom{field: field, key: contextKey}}
 	if mods.comparison == "exists" {
-		t.vague = true
+		t.vague, t.atom.presence = true, true
 		want, ok := m.boolean(value, key.Value)
 		if !ok {
 			return nil

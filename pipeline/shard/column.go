@@ -6,11 +6,14 @@ import (
 )
 
 // column decides the conditions on one field once for each distinct value. A call then
-// costs one table look-up and an OR, however many conditions name the field.
+// costs one table look-up and an OR, however many conditions name the field. Where they all
+// ask only whether the field is there, it needs no table.
 type column struct {
 	field   detector.Field
 	context string // the key, where field is a context entry
 	words   int
+	present []uint64 // conditions that every value meets but the empty one
+	further bool     // there are other conditions
 	values  *telemetry.Interner
 	bits    []uint64 // words for each value, by id
 }
@@ -18,7 +21,8 @@ type column struct {
 func newColumns(plan *detector.Plan, max int) []column {
 	var cs []column
 	for _, f := range plan.Fields() {
-		c := column{field: f, words: plan.Words, values: telemetry.NewInterner(max)}
+		c := column{field: f, words: plan.Words, present: make([]uint64, plan.Words), values: telemetry.NewInterner(max)}
+		c.further = plan.Presence(f, c.present)
 		if f >= detector.FieldContext {
 			c.context = plan.ContextKeys[f-detector.FieldContext]
 		}
@@ -29,6 +33,12 @@ func newColumns(plan *detector.Plan, max int) []column {
 
 // of returns the conditions that hold for a value.
 func (k *column) of(plan *detector.Plan, value []byte) []uint64 {
+	if !k.further {
+		if len(value) == 0 {
+			return nil
+		}
+		return k.present
+	}
 	id, fresh, ok := k.values.Intern(value)
 	if !ok { // full: what was remembered can be decided again
 		k.values.Reset()
