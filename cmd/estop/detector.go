@@ -4,41 +4,37 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/estop-project/estop/detector"
-	"github.com/estop-project/estop/detector/catalog"
 	"github.com/estop-project/estop/pipeline/backtest"
+	"github.com/estop-project/estop/pipeline/node"
 )
 
 func newDetector() *cobra.Command {
 	cmd := &cobra.Command{Use: "detector", Short: "Check and test detectors"}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use:     "check [DIR]",
-			Short:   "Check the detectors of a folder; without one, the built-in ones",
+			Use:     "check [PATH]",
+			Short:   "Check the detectors of a folder or a file; without a path, the built-in ones",
 			Example: "  estop detector check detectors/",
 			Args:    upTo(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				set, errs := detector.Load(detectorFiles(args))
-				if err := errs.Err(); err != nil {
+				set, err := node.LoadDetectors(path(args))
+				if err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%d detectors are right\n", len(set.Plan.Detectors))
-				return nil
+				return print(cmd, map[string]int{"detectors": len(set.Plan.Detectors)}, func(w io.Writer) { writeRight(w, len(set.Plan.Detectors)) })
 			},
 		},
 		&cobra.Command{
-			Use:     "test [DIR]",
-			Short:   "Run the tests that stand in detector files",
+			Use:     "test [PATH]",
+			Short:   "Run the tests that stand in detector files; without a path, the built-in ones",
 			Example: "  estop detector test detectors/",
 			Args:    upTo(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				set, errs := detector.Load(detectorFiles(args))
-				if err := errs.Err(); err != nil {
+				set, err := node.LoadDetectors(path(args))
+				if err != nil {
 					return err
 				}
 				results := backtest.TestAll(set)
@@ -54,11 +50,20 @@ func newDetector() *cobra.Command {
 	return cmd
 }
 
-func detectorFiles(args []string) fs.FS {
+// path returns the argument, if there is one.
+func path(args []string) string {
 	if len(args) == 0 {
-		return catalog.FS
+		return ""
 	}
-	return os.DirFS(args[0])
+	return args[0]
+}
+
+func writeRight(w io.Writer, n int) {
+	if n == 1 {
+		fmt.Fprintln(w, "1 detector is right")
+		return
+	}
+	fmt.Fprintf(w, "%d detectors are right\n", n)
 }
 
 func writeResults(w io.Writer, r backtest.Results) {

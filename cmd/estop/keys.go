@@ -2,9 +2,17 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 )
+
+// keys is where a key is.
+type keys struct {
+	KID      string `json:"kid"`
+	Signer   string `json:"signer"`
+	Verifier string `json:"verifier"`
+}
 
 func newKeys() *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "Make the keys that revocations are signed with"}
@@ -24,8 +32,10 @@ func newKeys() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "key %s\n  private %s\n  public  %s (give this to guards)\n", s.KID, c.SignerPath(), c.VerifierPath())
-			return nil
+			k := keys{s.KID, c.SignerPath(), c.VerifierPath()}
+			return print(cmd, k, func(w io.Writer) {
+				fmt.Fprintf(w, "key %s\n  private %s\n  public  %s (give this to guards)\n", k.KID, k.Signer, k.Verifier)
+			})
 		},
 	})
 	return cmd

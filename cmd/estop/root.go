@@ -125,7 +125,11 @@ func remote(cmd *cobra.Command) (node.Config, error) {
 	if err != nil {
 		return c, err
 	}
-	return c.Find()
+	c, err = c.Find()
+	if errors.Is(err, node.ErrNoAddress) {
+		err = usageError{err}
+	}
+	return c, err
 }
 
 // wantsJSON reports whether the output is for a program.

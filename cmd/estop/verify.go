@@ -16,7 +16,8 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "verify TOKEN|-",
 		Short:   "Check the signature of a revocation, offline",
-		Long:    "Checks a Security Event Token against the public keys and prints what it says. It fails if a single bit differs from what was signed.",
+		Long:    `Checks a Security Event Token against the public keys, offline, and prints what it says. It
+fails if a single bit differs from what was signed.`,
 		Example: "  nats sub --raw --count 1 'estop.v1.revoke.>' | estop verify -",
 		Args:    exactArgs(1, "give the token, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -118,14 +118,22 @@ func (p *problems) address(key, addr string) {
 	}
 }
 
-// CheckRemote says what is missing to run without the embedded engines.
+// ErrNoAddress says that the configuration does not name all that is needed to run or to
+// find a node elsewhere.
+var ErrNoAddress = errors.New("an address is missing")
+
+// CheckRemote says what is missing to run without the embedded engines. The error wraps
+// ErrNoAddress.
 func (c Config) CheckRemote() error {
-	var errs []error
+	var missing []string
 	if len(c.Kafka.Brokers) == 0 {
-		errs = append(errs, errors.New("kafka.brokers: no address; set it, or use 'estop up' for the embedded engines"))
+		missing = append(missing, "kafka.brokers")
 	}
 	if c.NATS.URL == "" {
-		errs = append(errs, errors.New("nats.url: no address; set it, or use 'estop up' for the embedded engines"))
+		missing = append(missing, "nats.url")
 	}
-	return errors.Join(errs...)
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: set %s, or use 'estop up' for the embedded engines", ErrNoAddress, strings.Join(missing, " and "))
 }

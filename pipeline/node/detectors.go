@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/estop-project/estop/detector"
@@ -26,6 +27,52 @@ func (c Config) DetectorFiles() fs.FS {
 		f["own"] = os.DirFS(c.Detectors.Dir)
 	}
 	return f
+}
+
+// LoadDetectors loads the detectors of a folder or of one file, all of which must be right.
+// An empty path means the built-in ones.
+func LoadDetectors(path string) (*detector.Set, error) {
+	files, err := detectorPath(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read detectors: %w", err)
+	}
+	set, errs := detector.Load(files)
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	if len(set.Plan.Detectors) == 0 {
+		return nil, fmt.Errorf("no detector in %q: a detector is a file that ends in .yaml or .yml", path)
+	}
+	return set, nil
+}
+
+func detectorPath(path string) (fs.FS, error) {
+	if path == "" {
+		return catalog.FS, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return os.DirFS(path), nil
+	}
+	return oneFile{os.DirFS(filepath.Dir(path)), filepath.Base(path)}, nil
+}
+
+// oneFile is a folder of which only one file is to be seen.
+type oneFile struct {
+	fs.FS
+	name string
+}
+
+// ReadDir lists the one file.
+func (f oneFile) ReadDir(string) ([]fs.DirEntry, error) {
+	info, err := fs.Stat(f.FS, f.name)
+	if err != nil {
+		return nil, err
+	}
+	return []fs.DirEntry{fs.FileInfoToDirEntry(info)}, nil
 }
 
 // loadDetectors loads what is right and logs what is wrong. It fails where nothing is right.
