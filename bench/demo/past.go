@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -76,7 +75,8 @@ func (d *demo) history(ctx context.Context) error {
 
 func all(*detector.Detection) bool { return true }
 
-// awaitDetect waits until the detect role has committed all that is in Kafka.
+// awaitDetect waits until the detect role has committed all that is in Kafka now: the calls,
+// and then what they led to in the exchange. What comes meanwhile does not count.
 func (d *demo) awaitDetect(ctx context.Context) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(d.config.Kafka.Brokers...))
 	if err != nil {
@@ -84,25 +84,30 @@ func (d *demo) awaitDetect(ctx context.Context) error {
 	}
 	defer cl.Close()
 	admin := kadm.NewClient(cl)
-	return until(ctx, 60*time.Second, "all calls are judged", func() bool {
-		lags, err := admin.Lag(ctx, pipeline.Group)
+	for _, topic := range []string{pipeline.TopicCalls, pipeline.TopicExchange} {
+		ends, err := admin.ListEndOffsets(ctx, topic)
 		if err != nil {
-			return false
+			return err
 		}
-		l := lags[pipeline.Group]
-		calls, ok := l.Lag[pipeline.TopicCalls]
-		if !ok || l.Error() != nil {
-			return false
+		if err := until(ctx, 60*time.Second, "all of "+topic+" is judged", func() bool { return committed(ctx, admin, ends) }); err != nil {
+			return err
 		}
-		var left int64
-		for _, p := range calls {
-			left += p.Lag
-		}
-		for _, p := range l.Lag[pipeline.TopicExchange] {
-			left += p.Lag
-		}
-		return left == 0
+	}
+	return nil
+}
+
+// committed reports whether the detect role has committed these offsets.
+func committed(ctx context.Context, admin *kadm.Client, ends kadm.ListedOffsets) bool {
+	offsets, err := admin.FetchOffsets(ctx, pipeline.Group)
+	if err != nil {
+		return false
+	}
+	all := true
+	ends.Each(func(end kadm.ListedOffset) {
+		at, ok := offsets.Lookup(end.Topic, end.Partition)
+		all = all && (end.Offset == 0 || ok && at.At >= end.Offset)
 	})
+	return all
 }
 
 // cloudtrail replays real records, or records of the demo's own making.
@@ -194,6 +199,3 @@ func (d *demo) explain(found detector.Detection) {
 		d.story.say("   hard limit: %s", found.Reason)
 	}
 }
-
-// fail is for what cannot be told on.
-func fail(format string, args ...any) error { return fmt.Errorf(format, args...) }

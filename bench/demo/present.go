@@ -121,7 +121,7 @@ func (d *demo) pick(role string) (fleet.Agent, error) {
 			return a, nil
 		}
 	}
-	return fleet.Agent{}, fail("the fleet has no %s that is known well enough", role)
+	return fleet.Agent{}, fmt.Errorf("the fleet has no %s that is known well enough", role)
 }
 
 // maxBadCalls is how many calls a bad agent may make before the demo gives up on it.
