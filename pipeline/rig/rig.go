@@ -40,6 +40,8 @@ type Rig struct {
 	Journal *Journal
 
 	t          testing.TB
+	guests     string // the NATS address of guards
+	verifier   revoke.Verifier
 	clickhouse *clickhouse.Server
 	chOptions  clickhouse.Options
 	producer   *kgo.Client
@@ -68,6 +70,7 @@ func New(t testing.TB, o Options) *Rig {
 	if r.Signer, err = revoke.GenerateKey(); err != nil {
 		t.Fatal(err)
 	}
+	r.guests, r.verifier = r.NATS.URL(), r.Signer.Verifier()
 	// The stream is there before the first guard, as in an installation that ran before.
 	publisher, err := revoke.NewPublisher(t.Context(), r.Connect(r.NATS.DetectorURL()), revoke.PublisherOptions{})
 	if err != nil {

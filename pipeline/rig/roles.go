@@ -131,7 +131,7 @@ func (r *Rig) Acks() *Role {
 func (r *Rig) Guard(name string) *guard.Guard {
 	r.t.Helper()
 	g, err := guard.New(guard.Options{
-		Name: name, Conn: r.Connect(r.NATS.URL()), Verifier: r.Signer.Verifier(), All: true,
+		Name: name, Conn: r.Connect(r.guests), Verifier: r.verifier, All: true,
 		Poll: time.Minute, // so that what is seen to be fast is the message, not the poll
 	})
 	if err != nil {
