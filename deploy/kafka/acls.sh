@@ -1,0 +1,46 @@
+#!/bin/sh
+# Gives estop's principals the rights that their roles need, and no others.
+#
+#   BOOTSTRAP=kafka:9092 deploy/kafka/acls.sh [option of kafka-acls.sh…]
+#   e.g. … acls.sh --command-config admin.properties
+#
+# kafka-acls.sh comes with Apache Kafka and must be in PATH. Running this twice changes nothing.
+set -eu
+
+: "${BOOTSTRAP:=localhost:9092}"
+
+# allow PRINCIPAL ARGUMENT… adds one rule.
+allow() {
+	principal=$1
+	shift
+	kafka-acls.sh --bootstrap-server "$BOOTSTRAP" $options --add --allow-principal "User:$principal" "$@"
+}
+options=$*
+
+# Every role makes the topics that are missing when it starts.
+for role in estop-detect estop-archive estop-acks; do
+	allow "$role" --operation Create --topic estop. --resource-pattern-type prefixed
+done
+
+# detect judges calls, keeps what it learned, and writes what it found.
+allow estop-detect --operation Read --group estop-detect
+allow estop-detect --operation Read --topic estop.calls --topic estop.exchange --topic estop.state
+allow estop-detect --operation Write --topic estop.exchange --topic estop.state --topic estop.features \
+	--topic estop.detections --topic estop.revocations --topic estop.calls.dlq
+
+# archive reads what goes to ClickHouse, and writes what ClickHouse refuses.
+allow estop-archive --operation Read --group estop-archive
+allow estop-archive --operation Read --topic estop.calls --topic estop.features --topic estop.detections \
+	--topic estop.revocations --topic estop.acks --topic estop.calls.dlq
+allow estop-archive --operation Write --topic estop.calls.dlq
+
+# acks writes down the acknowledgements of guards.
+allow estop-acks --operation Write --topic estop.acks
+
+# People: 'estop kill' and 'estop release' write down what they do; 'estop status' looks.
+allow estop-operator --operation Write --topic estop.revocations
+allow estop-operator --operation Describe --topic estop. --resource-pattern-type prefixed
+allow estop-operator --operation Describe --group estop- --resource-pattern-type prefixed
+
+# Whatever sends calls can send calls, and nothing else: no detection, no revocation.
+allow estop-ingest --operation Write --topic estop.calls
