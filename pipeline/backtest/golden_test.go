@@ -30,7 +30,7 @@ func TestTheFleetGivesTheSameDetectionsAsEver(t *testing.T) {
 	if err := errs.Err(); err != nil {
 		t.Fatal(err)
 	}
-	got := playFleet(t, NewRunner(set.Plan, shard.Options{}))
+	got := playFleet(t, NewRunner(set.Plan, shard.Options{}), func(*Runner) {})
 	if *update {
 		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -45,9 +45,31 @@ func TestTheFleetGivesTheSameDetectionsAsEver(t *testing.T) {
 	}
 }
 
+// TestRestChangesNoDetection lets entities rest after a minute, which most sessions wake from.
+func TestRestChangesNoDetection(t *testing.T) {
+	set, errs := detector.Load(catalog.FS)
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	got := playFleet(t, NewRunner(set.Plan, shard.Options{RestAfter: time.Minute}), func(r *Runner) {
+		if calls++; calls%20 == 0 {
+			r.calls.Dirty()
+			r.exchange.Dirty()
+		}
+	})
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("rest changed the fleet's detections (-without +with):\n%s", diff)
+	}
+}
+
 // playFleet returns a line for each detection, and one that sums the samples up. Numbers
 // have ten digits: the last ones differ between processors.
-func playFleet(t *testing.T, r *Runner) string {
+func playFleet(t *testing.T, r *Runner, afterEach func(*Runner)) string {
 	f := fleet.New(fleet.Options{Seed: 7, DayShape: true})
 	end := fleet.DefaultStart.Add(14 * 24 * time.Hour)
 	var out bytes.Buffer
@@ -64,6 +86,7 @@ func playFleet(t *testing.T, r *Runner) string {
 			}
 			out.WriteByte('\n')
 		}
+		afterEach(r)
 		for _, s := range [][]detector.Sample{r.calls.Samples, r.exchange.Samples} {
 			samples += len(s)
 			for i := range s {

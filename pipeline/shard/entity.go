@@ -13,12 +13,13 @@ type entity struct {
 	position
 	dirty   bool
 	watches []watch // one for each rule that the entity has met
+	packed  []byte  // the watches of an entity that rests; see rest.go
 }
 
 // position is a place in the shard's own log: the partition of calls, or of the exchange.
 type position struct {
 	offset int64
-	index  int // of the call inside its record
+	index  int32 // of the call inside its record
 }
 
 // entities finds the state of an entity by its key.
@@ -65,7 +66,7 @@ func (e *entity) advance(at position) bool {
 // watch returns the state that the entity keeps for a rule.
 func (e *entity) watch(r *rule) *watch {
 	for i := range e.watches {
-		if e.watches[i].rule == r.ID {
+		if e.watches[i].rule == r {
 			return &e.watches[i]
 		}
 	}

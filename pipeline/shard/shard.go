@@ -54,6 +54,9 @@ type Options struct {
 	// MaxEntities bounds the entities of a shard. Calls of further ones are counted in
 	// Stats.Unwatched and not judged. Default 1<<22.
 	MaxEntities int
+	// RestAfter is how long an entity makes no call, in the calls' own time, before its
+	// state is packed. Default 10 minutes.
+	RestAfter time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -68,6 +71,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxEntities == 0 {
 		o.MaxEntities = 1 << 22
+	}
+	if o.RestAfter == 0 {
+		o.RestAfter = 10 * time.Minute
 	}
 	return o
 }
@@ -92,6 +98,9 @@ type Shard struct {
 	key     []byte
 
 	entities entities
+	latest   int64  // the greatest time of a call
+	resting  int    // where rest goes on
+	packing  []byte // scratch of rest
 
 	// Detections and Samples are the shard's output. Whoever drains them truncates them.
 	Detections []Detected
@@ -130,7 +139,7 @@ func (s *Shard) setPlan(plan *detector.Plan) {
 // shards of the exchange topic.
 func (s *Shard) Call(c *telemetry.Call, src Source) Groups {
 	s.classify(c)
-	s.judge(detector.ByAgent, c, src, position{src.Offset, src.Index})
+	s.judge(detector.ByAgent, c, src, position{src.Offset, int32(src.Index)})
 	return s.forward(c, detector.ByIdentity)
 }
 
@@ -178,6 +187,9 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		s.Stats.Replayed++
 		return
 	}
+	if e.packed != nil {
+		s.wake(e)
+	}
 	s.Stats.Calls++
 	s.entities.touch(e)
 	t := c.Time
@@ -185,6 +197,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		t = limit
 		s.Stats.Ahead++
 	}
+	s.latest = max(s.latest, t)
 	for _, r := range rules {
 		if !r.Match.Eval(s.bits) || r.excepted(s.bits, t) {
 			continue
@@ -245,11 +258,13 @@ func (s *Shard) Known(detectorID string, by detector.Entity, c *telemetry.Call) 
 	if !ok {
 		return false
 	}
-	for _, r := range s.rules[by] {
-		for i := range s.entities.byID[id].watches {
-			if w := &s.entities.byID[id].watches[i]; w.rule == r.ID && r.ID == detectorID {
-				return r.known(w)
-			}
+	e := s.entities.byID[id]
+	if e.packed != nil {
+		s.wake(e)
+	}
+	for i := range e.watches {
+		if w := &e.watches[i]; w.rule.ID == detectorID {
+			return w.rule.known(w)
 		}
 	}
 	return false

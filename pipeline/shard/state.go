@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"slices"
 
 	"github.com/estop-project/estop/detector"
 )
@@ -27,7 +26,8 @@ type EntityState struct {
 	Value []byte
 }
 
-// Dirty encodes the entities that changed since the last call of Dirty.
+// Dirty encodes the entities that changed since the last call of Dirty, and lets some of
+// those rest that have not changed for long.
 func (s *Shard) Dirty() []EntityState {
 	states := make([]EntityState, 0, len(s.entities.dirty))
 	for _, e := range s.entities.dirty {
@@ -35,6 +35,7 @@ func (s *Shard) Dirty() []EntityState {
 		states = append(states, EntityState{e.key, e.appendState(nil)})
 	}
 	s.entities.dirty = s.entities.dirty[:0]
+	s.rest()
 	return states
 }
 
@@ -61,10 +62,26 @@ func (s *Shard) Reload(plan *detector.Plan) {
 	old := s.entities.byID
 	s.setPlan(plan)
 	for _, e := range old {
-		e.watches = slices.DeleteFunc(e.watches, func(w watch) bool {
-			return !slices.ContainsFunc(s.rules[e.key[0]], func(r *rule) bool { return r.shape == w.shape })
-		})
+		kept := e.watches[:0]
+		for _, w := range e.watches {
+			if r := ruleOf(s.rules[e.key[0]], w.rule.shape); r != nil {
+				w.rule = r
+				kept = append(kept, w)
+			}
+		}
+		clear(e.watches[len(kept):])
+		e.watches = kept
 	}
+}
+
+// ruleOf returns the rule that keeps state of the given shape, or nil.
+func ruleOf(rules []*rule, shape uint64) *rule {
+	for _, r := range rules {
+		if r.shape == shape {
+			return r
+		}
+	}
+	return nil
 }
 
 func (e *entity) appendState(b []byte) []byte {
@@ -74,7 +91,7 @@ func (e *entity) appendState(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(e.watches)))
 	for i := range e.watches {
 		body := e.watches[i].appendState(nil)
-		b = binary.LittleEndian.AppendUint64(b, e.watches[i].shape)
+		b = binary.LittleEndian.AppendUint64(b, e.watches[i].rule.shape)
 		b = binary.AppendUvarint(b, uint64(len(body)))
 		b = append(b, body...)
 	}
@@ -87,18 +104,18 @@ func (e *entity) load(b []byte, rules []*rule) error {
 	}
 	r := reader{b: b[1:]}
 	e.offset = r.varint()
-	e.index = int(r.uvarint())
-	e.watches = nil
+	e.index = int32(r.uvarint())
+	e.watches, e.packed = nil, nil
 	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
 		shape := r.uint64()
 		body := r.bytes(r.uvarint())
-		at := slices.IndexFunc(rules, func(x *rule) bool { return x.shape == shape })
-		if at < 0 || r.err != nil {
+		rule := ruleOf(rules, shape)
+		if rule == nil || r.err != nil {
 			continue
 		}
-		w := newWatch(rules[at])
+		w := newWatch(rule)
 		if err := w.load(body); err != nil {
-			return fmt.Errorf("detector %q: %w", rules[at].ID, err)
+			return fmt.Errorf("detector %q: %w", rule.ID, err)
 		}
 		e.watches = append(e.watches, w)
 	}
@@ -120,15 +137,15 @@ func (w *watch) models() []binaryState {
 		switch {
 		case f.kinds != nil:
 			ms = append(ms, &f.kinds.known)
-		case f.distinct.Width() > 0:
-			ms = append(ms, &f.distinct)
-		case f.window.Width() > 0:
-			ms = append(ms, &f.window)
+		case f.distinct != nil:
+			ms = append(ms, f.distinct)
+		case f.window != nil:
+			ms = append(ms, f.window)
 		}
 	}
 	for i := range w.evidence {
-		if w.evidence[i].counts {
-			ms = append(ms, &w.evidence[i].baseline)
+		if b := w.evidence[i].baseline; b != nil {
+			ms = append(ms, b)
 		}
 		ms = append(ms, &w.evidence[i].detector)
 	}

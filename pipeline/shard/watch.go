@@ -12,8 +12,7 @@ const noSlot = math.MinInt64
 
 // watch is what one rule keeps for one entity.
 type watch struct {
-	rule       string
-	shape      uint64
+	rule       *rule
 	calls      int64 // that matched
 	slots      int64 // active slots closed
 	slot       int64 // the open slot, or noSlot
@@ -27,26 +26,26 @@ type watch struct {
 	evidence   []evidence
 }
 
-// feature is the state of one feature: a window, a distinct count or known kinds.
+// feature is the state of one feature: a window, a distinct count or known kinds. The
+// others are nil, and so are all of them where evidence alone reads the feature.
 type feature struct {
-	window   models.Window
-	distinct models.Distinct
+	window   *models.Window
+	distinct *models.Distinct
 	kinds    *kinds
 	value    float64 // at the last call
 }
 
 // evidence is one baseline and the e-detector that it feeds.
 type evidence struct {
-	counts   bool                 // it is fed by counts, so it has a baseline
-	baseline models.CountBaseline // of counts
-	count    float64              // in the open slot: what was counted, or fresh kinds drawn
-	draws    float64              // in the open slot: of kinds, fresh or not
+	baseline *models.CountBaseline // of counts; nil where kinds feed it
+	count    float64               // in the open slot: what was counted, or fresh kinds drawn
+	draws    float64               // in the open slot: of kinds, fresh or not
 	detector models.EDetector
 }
 
 func newWatch(r *rule) watch {
 	w := watch{
-		rule: r.ID, shape: r.shape, slot: noSlot, total: math.Inf(-1),
+		rule: r, slot: noSlot, total: math.Inf(-1),
 		features: make([]feature, len(r.Features)),
 		evidence: make([]evidence, len(r.Evidence)),
 	}
@@ -55,8 +54,8 @@ func newWatch(r *rule) watch {
 	}
 	for i, ev := range r.Evidence {
 		if r.Features[ev.Feature].Kind == detector.KindCount {
-			w.evidence[i].counts = true
-			w.evidence[i].baseline = models.NewCountBaseline(models.CountPrior{Mean: 1, Weight: priorCountWeight, Memory: countMemory})
+			baseline := models.NewCountBaseline(models.CountPrior{Mean: 1, Weight: priorCountWeight, Memory: countMemory})
+			w.evidence[i].baseline = &baseline
 		}
 	}
 	return w
@@ -65,14 +64,16 @@ func newWatch(r *rule) watch {
 func newFeature(f detector.Feature, windowed bool) feature {
 	switch f.Kind {
 	case detector.KindDistinct:
-		return feature{distinct: models.NewDistinct(f.Window, windowSlots, exactDistinct)}
+		distinct := models.NewDistinct(f.Window, windowSlots, exactDistinct)
+		return feature{distinct: &distinct}
 	case detector.KindNew, detector.KindSurprise:
 		return feature{kinds: newKinds()}
 	}
 	if !windowed {
 		return feature{}
 	}
-	return feature{window: models.NewWindow(f.Window, windowSlots)}
+	window := models.NewWindow(f.Window, windowSlots)
+	return feature{window: &window}
 }
 
 // observe takes a matching call in: first the evidence, from what the baselines predict,
