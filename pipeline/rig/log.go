@@ -169,6 +169,21 @@ func (r *Rig) Lag(group string, topics ...string) error {
 	return behind
 }
 
+// Committed returns how many records of a topic a group has committed, over all partitions.
+func (r *Rig) Committed(group, topic string) (n int64) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	committed, err := kadm.NewClient(r.producer).FetchOffsets(ctx, group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		r.t.Fatal(err)
+	}
+	for _, at := range committed[topic] {
+		n += max(0, at.At)
+	}
+	return n
+}
+
 // Judged waits until the detect role has committed all calls and all of the exchange.
 func (r *Rig) Judged() {
 	r.t.Helper()
