@@ -36,7 +36,7 @@ const bound = 50 * time.Millisecond
 const historyDays = 14
 
 // liveRate is how many calls an agent begins in a day, were it always as now.
-const liveRate = 20_000
+const liveRate = 4_000
 
 // Run tells the story. It returns ErrUntrue if a claim does not hold.
 func Run(ctx context.Context, o Options) error {

@@ -48,14 +48,16 @@ func Honest(r *report.Report, plan *detector.Plan, seeds []uint64, days int, rat
 	}
 }
 
+// attackedRate is how many calls an agent begins in a day, before and during the attacks.
+const attackedRate = 500
+
 // Attacked measures detection: attacks of three kinds on agents with two weeks of history.
 func Attacked(r *report.Report, plan *detector.Plan, seed uint64) error {
-	f := fleet.New(fleet.Options{Seed: seed, DayShape: true})
+	f := fleet.New(fleet.Options{Seed: seed, DayShape: true, Rate: attackedRate})
 	at := fleet.DefaultStart.AddDate(0, 0, 14).Add(10 * time.Hour)
-	live := f.WithRate(4000)
 	var attacks []fleet.Attack
 	for i, a := range f.Agents() {
-		attack, err := spoil(live, a, i, at)
+		attack, err := spoil(f, a, i, at)
 		if err != nil {
 			return err
 		}
@@ -68,7 +70,7 @@ func Attacked(r *report.Report, plan *detector.Plan, seed uint64) error {
 	found := map[string]int{} // by bad agent: its calls up to the detection
 	bad := map[string]int{}
 	counted := func(yield func(fleet.Call) bool) {
-		for c := range live.Calls(at, at.Add(time.Hour), attacks...) {
+		for c := range f.Calls(at, at.Add(time.Hour), attacks...) {
 			if _, stopped := found[c.Agent]; stopped {
 				continue // its gate denies it
 			}

@@ -55,7 +55,7 @@ func run(out, data string) error {
 
 // world measures on the sets that are at hand and notes the ones that are not.
 func world(r *report.Report, plan *detector.Plan, data string) error {
-	err := eval.CloudTrail(r, plan, filepath.Join(data, "cloudtrail", "invictus.jsonl.gz"))
+	err := eval.CloudTrail(r, plan, filepath.Join(data, "cloudtrail", "raw", "invictus.cloudtrail.jsonl.gz"), filepath.Join(data, "cloudtrail", "invictus.jsonl.gz"))
 	if err == nil {
 		err = eval.Benign(r, plan, filepath.Join(data, "benign_agents", "tau_airline.jsonl.gz"), filepath.Join(data, "benign_agents", "luna.jsonl.gz"))
 	}
