@@ -147,6 +147,6 @@ func BenchmarkLogEFromLogP(b *testing.B) {
 func BenchmarkLogENovel(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		sinkFloat = LogENovel(i%50 == 0, -5)
+		sinkFloat = LogENovel(i%50 == 0, 0.007)
 	}
 }

@@ -26,7 +26,7 @@ func LogEFromLogP(logp float64) float64 {
 }
 
 // LogENovel returns the log e-value of one draw that was new or not, where the model gave
-// the log probability logPNew to new:
+// the probability pNew to new:
 //
 //	½ + ½·LR,  LR = q/p if new, (1-q)/(1-p) if not,  q = max(½, p)
 //
@@ -36,17 +36,16 @@ func LogEFromLogP(logp float64) float64 {
 // 1 for either outcome. Such ones would add up to an alarm without any evidence, since R_t
 // = t; the e-value is ¾ there, which is the least that a known draw has below ½.
 //
-// Valid range: every logPNew. Above 0 and NaN count as p = 1; the result is at most
-// MaxLogE. Cost: O(1), about 50 ns.
-func LogENovel(isNew bool, logPNew float64) float64 {
-	if !(logPNew < -math.Ln2) {
+// Valid range: every pNew. Below 0 counts as 0, above 1 and NaN as 1; the result is at most
+// MaxLogE. Cost: O(1), about 10 ns.
+func LogENovel(isNew bool, pNew float64) float64 {
+	switch {
+	case !(pNew < 0.5):
 		return logThreeQuarters
+	case isNew:
+		return min(math.Log(0.5+0.25/max(pNew, 0)), MaxLogE)
 	}
-	if isNew {
-		// log(½ + ¼/p) = -logP - log 4 + log(1 + 2p)
-		return min(-logPNew-2*math.Ln2+math.Log1p(2*math.Exp(logPNew)), MaxLogE)
-	}
-	return math.Log(0.5 + 0.25/-math.Expm1(logPNew))
+	return math.Log(0.5 + 0.25/(1-max(pNew, 0)))
 }
 
 var logThreeQuarters = math.Log(0.75)

@@ -86,7 +86,7 @@ func TestCalibratedCountTailHasExpectationAtMostOne(t *testing.T) {
 
 func TestNoveltyEValueHasExpectationAtMostOne(t *testing.T) {
 	for _, p := range []float64{1e-300, 1e-9, 1e-3, 0.1, 0.4, 0.49999, 0.5, 0.7, 0.999, 1} {
-		isNew, known := math.Exp(LogENovel(true, math.Log(p))), math.Exp(LogENovel(false, math.Log(p)))
+		isNew, known := math.Exp(LogENovel(true, p)), math.Exp(LogENovel(false, p))
 		for share := 0.0; share <= 1; share += 1.0 / 64 {
 			truth := share * p
 			if e := truth*isNew + (1-truth)*known; e > 1+1e-12 {
@@ -97,15 +97,17 @@ func TestNoveltyEValueHasExpectationAtMostOne(t *testing.T) {
 			t.Errorf("model %v: expectation %v under the model itself, want 1", p, e)
 		}
 	}
-	for _, logp := range []float64{0, 1, math.NaN(), math.Inf(1)} {
-		if LogENovel(true, logp) >= 0 || LogENovel(false, logp) >= 0 {
-			t.Errorf("log p = %v is evidence", logp)
+	for _, p := range []float64{0.5, 1, 2, math.NaN(), math.Inf(1)} {
+		if LogENovel(true, p) >= 0 || LogENovel(false, p) >= 0 {
+			t.Errorf("p = %v is evidence", p)
 		}
 	}
-	if got := LogENovel(true, math.Inf(-1)); got != MaxLogE {
-		t.Errorf("an impossible new kind gives %v", got)
-	}
-	if got := LogENovel(true, -1e5); math.Abs(got-(1e5-2*math.Ln2)) > 1e-6 {
-		t.Errorf("log p = -1e5 gives %v", got)
+	for _, p := range []float64{0, -1, math.Inf(-1)} {
+		if got := LogENovel(true, p); got != MaxLogE {
+			t.Errorf("an impossible new kind gives %v where p = %v", got, p)
+		}
+		if got, want := LogENovel(false, p), LogENovel(false, 1e-300); got != want {
+			t.Errorf("a known kind gives %v where p = %v, want %v", got, p, want)
+		}
 	}
 }

@@ -186,3 +186,30 @@ func drawNB(rng *rand.Rand, mean, size float64) float64 {
 	rate := distuv.Gamma{Alpha: size, Beta: size / mean, Src: rng}.Rand()
 	return distuv.Poisson{Lambda: rate, Src: rng}.Rand()
 }
+
+func TestQuantilesThatAreCountedUpToAreThoseThatAreSearchedFor(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	walked := 0
+	for range 300 {
+		b := NewCountBaseline(CountPrior{Mean: 1 + 30*rng.Float64(), Weight: 1 + 100*rng.Float64(), Memory: 1e4})
+		for range rng.IntN(50) {
+			b.Learn(float64(1 + rng.IntN(1+rng.IntN(40))))
+		}
+		for _, p := range []float64{0.005, 0.1, 0.5, 0.9, 0.995} {
+			m, ok := b.law.walk(p)
+			if !ok {
+				continue
+			}
+			walked++
+			if tail := b.law.tail(m + 1); tail > 1-p+1e-12 {
+				t.Errorf("mean %v, size %v: %v is below the %v quantile: P(M > m) = %v", b.law.mean, b.law.size, m, p, tail)
+			}
+			if tail := b.law.tail(m); m > 0 && tail <= 1-p-1e-12 {
+				t.Errorf("mean %v, size %v: %v is above the %v quantile: P(M ≥ m) = %v", b.law.mean, b.law.size, m, p, tail)
+			}
+		}
+	}
+	if walked < 1000 {
+		t.Errorf("only %d quantiles were counted up to", walked)
+	}
+}

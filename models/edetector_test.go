@@ -145,7 +145,7 @@ func TestFalseAlarmsOnNewKindsAreRarerThanPromised(t *testing.T) {
 			runs[i] = float64(runLength(1000, level, func(d *EDetector) bool {
 				for range 1 + rng.IntN(3) { // several calls in a slot: products, early alarms
 					h, isNew := stream.draw(rng)
-					d.Mul(LogENovel(isNew, v.LogNew()))
+					d.Mul(LogENovel(isNew, v.PNew()))
 					v.Learn(h)
 					if d.Log() >= level {
 						return true

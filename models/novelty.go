@@ -59,22 +59,20 @@ func (v *Novelty) Draws() float64 { return v.draws }
 func (v *Novelty) Kinds() int { return int(v.table.used) }
 
 // LogNew returns the log probability that the next draw's kind is not known.
-func (v *Novelty) LogNew() float64 { return math.Log(v.pNew(0, 0, 0)) }
+func (v *Novelty) LogNew() float64 { return math.Log(v.PNew()) }
 
-// LogNewAfter is LogNew as it would be after draws further draws of kinds further new
-// kinds, singles of them drawn once. It serves whoever holds draws back before it learns
-// them, and must predict as if it had. O(1).
-func (v *Novelty) LogNewAfter(kinds int, draws, singles float64) float64 {
-	return math.Log(v.pNew(float64(kinds), draws, singles))
-}
+// PNew returns the probability that the next draw's kind is not known.
+func (v *Novelty) PNew() float64 { return v.PNewAfter(0, 0, 0) }
 
-// pNew returns the probability of LogNewAfter.
-func (v *Novelty) pNew(kinds, draws, singles float64) float64 {
+// PNewAfter is PNew as it would be after draws further draws of more further new kinds,
+// singles of them drawn once. It serves whoever holds draws back before it learns them, and
+// must predict as if it had. O(1).
+func (v *Novelty) PNewAfter(more int, draws, singles float64) float64 {
 	n := v.draws + draws
 	if n == 0 {
 		return 1
 	}
-	kinds += float64(v.table.used)
+	kinds := float64(more) + float64(v.table.used)
 	singles += float64(v.singles)
 	forgotten := v.draws - v.kept
 	if forgotten > 0 { // the kinds that are left were selected for having been drawn more often
@@ -94,7 +92,7 @@ func (v *Novelty) LogProb(h uint64) float64 {
 		return v.LogNew()
 	}
 	share := (float64(v.table.vals[i]) - v.discount) / (v.kept - v.discount*float64(v.table.used))
-	return math.Log(share) + math.Log1p(-v.pNew(0, 0, 0))
+	return math.Log(share) + math.Log1p(-v.PNew())
 }
 
 // Learn takes in a draw of the kind with hash h.

@@ -70,7 +70,7 @@ func TestNoveltyWithHeldDrawsPredictsAsIfTheyWereLearned(t *testing.T) {
 			h, _ := stream.draw(rng)
 			v.Learn(h)
 		}
-		got := v.LogNewAfter(4, 7, 2)
+		got := math.Log(v.PNewAfter(4, 7, 2))
 		for i, times := range []int{1, 1, 2, 3} {
 			for range times {
 				v.Learn(mix(uint64(1e9) + uint64(i)))

@@ -46,7 +46,7 @@ func TestUpdatesAllocateNothingOnceGrown(t *testing.T) {
 		n := float64(1 + h%30)
 		d.Set(LogEFromLogP(c.LogTail(n)))
 		known.Learn(mix(h % 40))
-		d.Mul(LogENovel(unknown.Seen(h), unknown.LogNew()))
+		d.Mul(LogENovel(unknown.Seen(h), unknown.PNew()))
 		unknown.Learn(h)
 		c.Learn(n)
 		d.Close()

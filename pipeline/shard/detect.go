@@ -117,13 +117,13 @@ func (w *watch) explain(sample *detector.Sample, r *rule, i int) {
 	}
 	// Fresh draws are Bernoulli with the predicted probability: their mean in as many
 	// draws as the slot had, and a normal band around it.
-	p := math.Exp(f.kinds.logP)
+	p := f.kinds.p
 	n := ev.draws
 	band := 2.576 * math.Sqrt(n*p*(1-p))
 	sample.Expected = n * p
 	sample.Low = math.Max(0, sample.Expected-band)
 	sample.High = sample.Expected + band
-	sample.LogP = f.kinds.logP
+	sample.LogP = finite(math.Log(p))
 }
 
 func finite(x float64) float64 {

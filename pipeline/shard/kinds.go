@@ -32,7 +32,7 @@ type kinds struct {
 	// Of the last call:
 	counts bool    // it is evidence, one way or the other
 	fresh  bool    // a new kind; for surprise a turn to a new or held kind
-	logP   float64 // log probability, before the call, that it would be fresh
+	p      float64 // probability, before the call, that it would be fresh
 }
 
 type heldKind struct {
@@ -48,7 +48,7 @@ func newKinds() *kinds {
 // draw takes in that the call at t has a value with hash h. A new kind is learned at once,
 // or held back if hold says so.
 func (k *kinds) draw(h uint64, t int64, surprise, hold bool) {
-	k.logP = k.logFresh(surprise)
+	k.p = k.pFresh(surprise)
 	at := k.heldAt(h)
 	same := k.begun && h == k.last
 	k.last, k.begun = h, true
@@ -72,19 +72,19 @@ func (k *kinds) draw(h uint64, t int64, surprise, hold bool) {
 	}
 }
 
-// logFresh is the log probability that the next call is fresh. Held calls count, so that
+// pFresh is the probability that the next call is fresh. Held calls count, so that
 // the prediction is the one that would be made had they been learned.
-func (k *kinds) logFresh(surprise bool) float64 {
+func (k *kinds) pFresh(surprise bool) float64 {
 	var draws, singles float64
 	for i := range k.held {
 		draws += float64(k.held[i].draws)
 		singles += truth(k.held[i].draws == 1)
 	}
-	logNew := k.known.LogNewAfter(len(k.held), draws, singles)
+	p := k.known.PNewAfter(len(k.held), draws, singles)
 	if !surprise || draws == 0 {
-		return logNew
+		return p
 	}
-	return math.Min(0, logAddExp(logNew, math.Log(draws/(draws+k.known.Draws()+noveltyStrength))))
+	return min(1, p+draws/(draws+k.known.Draws()+noveltyStrength))
 }
 
 // dedicated reports whether all calls so far were of one kind: an identity of one agent.
@@ -127,7 +127,7 @@ func (k *kinds) value(kind detector.FeatureKind) float64 {
 		return truth(k.fresh)
 	}
 	if k.fresh {
-		return -k.logP
+		return -math.Log(k.p)
 	}
 	return 0
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // stateVersion is the encoding that AppendState writes. Load refuses others.
-const stateVersion = 1
+const stateVersion = 2
 
 // ErrStateVersion says that a state was written in an encoding that this version does not
 // know: a newer estop wrote it. Run that version, or delete the state to learn anew.
@@ -169,7 +169,7 @@ func (w *watch) appendState(b []byte) []byte {
 		if k == nil {
 			continue
 		}
-		b = appendFloat(b, k.logP)
+		b = appendFloat(b, k.p)
 		b = binary.LittleEndian.AppendUint64(b, k.last)
 		b = append(b, byte(truth(k.begun)))
 		b = binary.AppendUvarint(b, uint64(len(k.held)))
@@ -205,7 +205,9 @@ func (w *watch) load(b []byte) error {
 		if k == nil {
 			continue
 		}
-		k.logP = r.float()
+		if k.p = r.float(); !(k.p >= 0 && k.p <= 1) {
+			return errState
+		}
 		k.last, k.begun = r.uint64(), r.uvarint() == 1
 		for n := min(r.uvarint(), maxFresh); n > 0 && r.err == nil; n-- {
 			k.held = append(k.held, heldKind{r.uint64(), uint32(r.uvarint()), r.varint()})

@@ -128,7 +128,7 @@ func (w *watch) weigh(r *rule, c *telemetry.Call, known bool) {
 			ev.draws++
 			ev.count += truth(k.fresh)
 			if known {
-				ev.detector.Mul(models.LogENovel(k.fresh, k.logP))
+				ev.detector.Mul(models.LogENovel(k.fresh, k.p))
 			}
 		}
 		w.total = logAddExp(w.total, r.logWeights[i]+ev.detector.Log())
