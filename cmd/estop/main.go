@@ -25,7 +25,17 @@ func run() int {
 // is for commands that have something to bring to an end; the others end at once. A second
 // signal ends these too.
 func untilSignal(cmd *cobra.Command) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
+	ctx, cancel := context.WithCancel(cmd.Context())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+		// Before ctx ends, so that a signal that comes after that is the system's.
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx, cancel
 }

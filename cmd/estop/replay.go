@@ -49,6 +49,9 @@ by the bytes. What is no call goes to estop.calls.dlq with the line and the reas
 			r := io.TeeReader(in, bar)
 			done, err := node.Replay(ctx, c, r, node.ReplayOptions{Name: name(args[0]), Format: f, Speed: factor}, c.Logger())
 			err = errors.Join(err, bar.Finish())
+			if ctx.Err() != nil {
+				return fmt.Errorf("%w after %d calls", errInterrupted, done.Calls)
+			}
 			if err != nil {
 				return fmt.Errorf("the replay stopped after %d calls: %w", done.Calls, err)
 			}

@@ -29,6 +29,9 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// errInterrupted says that a signal ended a command before its work was done.
+var errInterrupted = errors.New("interrupted")
+
 func exitCode(err error) int {
 	var usage usageError
 	switch {
@@ -38,7 +41,7 @@ func exitCode(err error) int {
 		return exitNoNode
 	case errors.Is(err, node.ErrNoGuard), errors.Is(err, revoke.ErrUnconfirmed):
 		return exitUnstopped
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitSignal
 	}
 	return exitFailure

@@ -3,12 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,7 +21,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/node"
 	"github.com/estop-project/estop/pipeline/node/nodetest"
 	"github.com/estop-project/estop/revoke"
@@ -28,7 +35,7 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 // TestMain lets the scripts, and 'estop up' for its engine, run this binary as estop. The
 // name that it is called by decides, not the environment, so that no child becomes a test.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"estop": main, "stubborn": stubborn})
+	testscript.Main(m, map[string]func(){"estop": main, "stubborn": stubborn, "sql": sql})
 }
 
 // stubborn is a command whose end takes for ever.
@@ -44,6 +51,19 @@ func stubborn() {
 	}}
 	cmd.SetArgs(nil)
 	_ = cmd.ExecuteContext(context.Background())
+}
+
+// sql prints the answer of the node's ClickHouse to a query.
+func sql() {
+	resp, err := http.Post("http://"+os.Getenv("CLICKHOUSE")+"/?database=estop", "text/plain", strings.NewReader(os.Args[1]))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(os.Stdout, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		os.Exit(1)
+	}
 }
 
 // TestScript runs the scripts that need no node.
@@ -85,11 +105,14 @@ func TestScriptNode(t *testing.T) {
 		cmd.Env = append(cmd.Env, "ESTOP_CLICKHOUSE_LIBCHDB="+library)
 	}
 	c := nodetest.Start(t, cmd, dir)
+	t.Run("an interrupted replay", func(t *testing.T) { testInterruptedReplay(t, c, dir) })
 	t.Run("scripts", func(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Dir: "testdata/script/node", UpdateScripts: *update, RequireUniqueNames: true,
 			Setup: func(e *testscript.Env) error {
 				e.Setenv("ESTOP_DIR", dir)
+				e.Setenv("KAFKA", c.Kafka.Brokers[0])
+				e.Setenv("CLICKHOUSE", c.ClickHouse.Addr)
 				return nil
 			},
 			Condition: func(name string) (bool, error) {
@@ -105,6 +128,7 @@ func TestScriptNode(t *testing.T) {
 
 func withGuard(c node.Config) map[string]commandFunc {
 	all := maps.Clone(commands)
+	all["token"], all["flip"] = token, flip
 	all["guard"] = func(ts *testscript.TestScript, _ bool, args []string) { startGuard(ts, c, args) }
 	return all
 }
@@ -126,6 +150,81 @@ func startGuard(ts *testscript.TestScript, c node.Config, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	ts.Check(g.WaitSynced(ctx))
+}
+
+// token writes the token of the JSON that the last command printed to a file: token FILE.
+func token(ts *testscript.TestScript, _ bool, args []string) {
+	var out struct {
+		Token string `json:"token"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &out))
+	if out.Token == "" {
+		ts.Fatalf("no token")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(out.Token+"\n"), 0o600))
+}
+
+// flip copies a file with one bit flipped: flip IN OUT BYTE. A negative byte counts from the end.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: flip IN OUT BYTE")
+	}
+	b := []byte(ts.ReadFile(args[0]))
+	i, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	if i < 0 {
+		i += len(b)
+	}
+	b[i] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o600))
+}
+
+// testInterruptedReplay interrupts a replay that waits for its input.
+func testInterruptedReplay(t *testing.T, c node.Config, dir string) {
+	cmd := exec.Command("estop", "replay", "--dir", dir, "-")
+	cmd.Env = nodetest.Environ()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	// What takes the stream apart wants to see 256 bytes before it decides what they are.
+	fmt.Fprintf(in, "%s\n%256s", `{"ts":"2026-01-01T00:00:00Z","tenant":"interrupted","agent":"a"}`, "")
+	awaitCall(t, c, "interrupted/a")
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitSignal || stderr.String() != "estop: interrupted after 1 calls\n" {
+		t.Errorf("exit code %d, %q", code, stderr.String())
+	}
+}
+
+// awaitCall waits until Kafka holds a call with the key.
+func awaitCall(t *testing.T, c node.Config, key string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Kafka.Brokers...), kgo.ConsumeTopics(pipeline.TopicCalls))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		for r := range cl.PollFetches(ctx).RecordsAll() {
+			if string(r.Key) == key {
+				return
+			}
+		}
+	}
+	t.Fatalf("no call of %s in Kafka", key)
 }
 
 // until runs a command again and again until its output contains a text: until TEXT COMMAND…

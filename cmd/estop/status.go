@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -38,26 +39,26 @@ func newStatus() *cobra.Command {
 func writeStatus(out io.Writer, s node.Status) {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	defer w.Flush()
-	part := func(name string, at any, failure string) {
+	part := func(name, at, failure string) {
 		state := green("ok")
 		if failure != "" {
 			state = red(failure)
 		}
-		fmt.Fprintf(w, "%s\t%v\t%s\n", name, at, state)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", name, at, state)
 	}
-	part("Kafka", s.Kafka, s.KafkaError)
+	part("Kafka", strings.Join(s.Kafka, ","), s.KafkaError)
 	for _, group := range slices.Sorted(maps.Keys(s.Lag)) {
-		fmt.Fprintf(w, "  %s\tlag %d\t\n", group, s.Lag[group])
+		fmt.Fprintf(w, "  %s\tlag %d\n", group, s.Lag[group])
 	}
 	for _, topic := range slices.Sorted(maps.Keys(s.Topics)) {
-		fmt.Fprintf(w, "  %s\t%d records\t\n", topic, s.Topics[topic])
+		fmt.Fprintf(w, "  %s\t%d records\n", topic, s.Topics[topic])
 	}
 	part("NATS", s.NATS, s.NATSError)
 	part("ClickHouse", s.ClickHouse, s.ClickHouseError)
 	for _, table := range slices.Sorted(maps.Keys(s.Rows)) {
-		fmt.Fprintf(w, "  %s\t%d rows\t\n", table, s.Rows[table])
+		fmt.Fprintf(w, "  %s\t%d rows\n", table, s.Rows[table])
 	}
-	fmt.Fprintf(w, "stopped now\t%d\t\n", len(s.Active))
+	fmt.Fprintf(w, "stopped now\t%d\n", len(s.Active))
 	for _, r := range s.Active {
 		fmt.Fprintf(w, "  %s %s\t%s/%s\tuntil %s  %s\n", r.Action, r.Scope, r.Tenant, r.Subject, r.Until.Local().Format(time.TimeOnly), faint(r.Reason))
 	}

@@ -14,9 +14,9 @@ import (
 func newVerify() *cobra.Command {
 	var keys string
 	cmd := &cobra.Command{
-		Use:     "verify TOKEN|-",
-		Short:   "Check the signature of a revocation, offline",
-		Long:    `Checks a Security Event Token against the public keys, offline, and prints what it says. It
+		Use:   "verify TOKEN|-",
+		Short: "Check the signature of a revocation, offline",
+		Long: `Checks a Security Event Token against the public keys, offline, and prints what it says. It
 fails if a single bit differs from what was signed.`,
 		Example: "  nats sub --raw --count 1 'estop.v1.revoke.>' | estop verify -",
 		Args:    exactArgs(1, "give the token, or - for standard input"),

@@ -71,6 +71,7 @@ func (k *Control) Close() {
 // Stopped is what came of a kill or a release.
 type Stopped struct {
 	Revocation revoke.Revocation `json:"revocation"`
+	Token      string            `json:"token"` // the revocation as it was signed and published
 	Acks       []revoke.Ack      `json:"acks"`
 }
 
@@ -100,7 +101,7 @@ func (k *Control) Release(ctx context.Context, tenant string, scope revoke.Scope
 
 // done writes the act down and decides what may be said of it.
 func (k *Control) done(record revoke.Record, acks []revoke.Ack, err error) (Stopped, error) {
-	s := Stopped{record.Revocation, acks}
+	s := Stopped{record.Revocation, record.SET, append([]revoke.Ack{}, acks...)}
 	if err != nil && !errors.Is(err, revoke.ErrUnconfirmed) {
 		return s, err
 	}

@@ -38,6 +38,9 @@ const endpointsFile = "endpoints.json"
 // Up starts the embedded engines in c.Dir and runs all roles against them until ctx ends.
 // Once everything can be reached it calls ready.
 func Up(ctx context.Context, c Config, engine []string, log *slog.Logger, ready func(Endpoints)) error {
+	if pid, ok := c.running(); ok {
+		return fmt.Errorf("a node runs in %q already, as process %d", c.Dir, pid)
+	}
 	c.warnIgnored(log)
 	if err := c.MakeKeys(); err != nil {
 		return err
@@ -114,6 +117,27 @@ func (e Endpoints) save(dir string) error {
 	return os.Rename(path+".new", path)
 }
 
+// running returns the process of the node that runs in c.Dir. The lock of the engines'
+// folders decides; this is for a message that people understand.
+func (c Config) running() (pid int, ok bool) {
+	e, err := c.endpoints()
+	return e.PID, err == nil && e.answer() == nil
+}
+
+// endpoints reads what the node in c.Dir wrote.
+func (c Config) endpoints() (Endpoints, error) {
+	var e Endpoints
+	path := filepath.Join(c.Dir, endpointsFile)
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(b, &e)
+	}
+	if err != nil {
+		return e, fmt.Errorf("cannot read %q: %w", path, err)
+	}
+	return e, nil
+}
+
 // ErrNoNode says that no node is configured, and none runs in the data folder.
 var ErrNoNode = errors.New("no node to talk to")
 
@@ -127,16 +151,12 @@ func (c Config) Find() (Config, error) {
 	if len(c.Kafka.Brokers) > 0 || c.NATS.URL != "" {
 		return c, c.CheckRemote()
 	}
-	b, err := os.ReadFile(filepath.Join(c.Dir, endpointsFile))
+	e, err := c.endpoints()
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, fmt.Errorf("%w: nothing runs in %q (start it with 'estop up', or name its folder with --dir), and neither kafka.brokers nor nats.url is set", ErrNoNode, c.Dir)
 	}
 	if err != nil {
 		return c, fmt.Errorf("cannot read how to reach the node: %w", err)
-	}
-	var e Endpoints
-	if err := json.Unmarshal(b, &e); err != nil {
-		return c, fmt.Errorf("cannot read how to reach the node: %s: %w", filepath.Join(c.Dir, endpointsFile), err)
 	}
 	if err := e.answer(); err != nil {
 		return c, fmt.Errorf("%w: the one that ran in %q (process %d) does not answer; start it again with 'estop up --dir %s': %w", ErrNoNode, c.Dir, e.PID, c.Dir, err)
