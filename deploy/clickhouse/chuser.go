@@ -6,12 +6,13 @@ package chuser
 import (
 	_ "embed"
 	"encoding/xml"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/estop-project/estop/pipeline/embedded/clickhouse"
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	engine "github.com/estop-project/estop/pipeline/embedded/clickhouse"
 	"github.com/estop-project/estop/pipeline/embedded/clickhouse/chtest"
 )
 
@@ -39,16 +40,26 @@ type user struct {
 	Grants  []string `xml:"grants>query"`
 }
 
-// Become makes every engine that the test starts from now on hold to the rights of the
-// named user and to the further grants, those that the embedded engine's own machinery
-// needs. It changes the working directory for the rest of the test: the engine reads its
-// configuration from there.
-func Become(t testing.TB, name string, further ...string) {
+// machinery is what the embedded engine needs, and a ClickHouse server does not: it reads
+// the rows of an insert from a file descriptor.
+const machinery = "GRANT READ ON FILE"
+
+// Start starts the engine on the data in dir, where everybody has the rights of the named
+// user. It returns the server and how to reach its database estop. The test's TestMain must
+// call chtest.Main.
+func Start(t testing.TB, dir, name string) (*engine.Server, clickhouse.Options) {
+	t.Helper()
+	become(t, dir, name)
+	s := chtest.StartWith(t, engine.Options{Dir: dir})
+	return s, clickhouse.Options{Addr: []string{s.Addr()}, Protocol: clickhouse.HTTP, Auth: clickhouse.Auth{Database: "estop"}}
+}
+
+func become(t testing.TB, dir, name string) {
 	t.Helper()
 	f := read(t)
 	for _, u := range f.Users.All {
 		if u.XMLName.Local == name {
-			enter(t, f.profile(t, u.Profile), append(u.Grants, further...))
+			write(t, dir, f.profile(t, u.Profile), append(u.Grants, machinery))
 			return
 		}
 	}
@@ -75,24 +86,27 @@ func (f file) profile(t testing.TB, name string) string {
 	return ""
 }
 
-func enter(t testing.TB, profile string, grants []string) {
+// write puts the rights where ClickHouse looks for what is to be merged into its
+// configuration.
+func write(t testing.TB, dir, profile string, grants []string) {
 	t.Helper()
-	t.Setenv(clickhouse.LibraryVariable, chtest.Library(t))
-	dir := t.TempDir()
-	users := `<clickhouse><profiles><default>` + profile + `</default></profiles><quotas><default/></quotas>
+	conf := filepath.Join(dir, "conf.d")
+	if err := os.MkdirAll(conf, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	users := filepath.Join(dir, "rights.xml")
+	text := `<clickhouse><profiles><default>` + profile + `</default></profiles><quotas><default/></quotas>
 <users><default><password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota><grants>`
 	for _, g := range grants {
-		users += fmt.Sprintf("<query>%s</query>\n", g)
+		text += "<query>" + g + "</query>\n"
 	}
-	users += `</grants></default></users></clickhouse>`
-	for name, text := range map[string]string{
-		"users.xml":  users,
-		"config.xml": `<clickhouse><users_config>` + filepath.Join(dir, "users.xml") + `</users_config></clickhouse>`,
-		"go.mod":     "module here\n", // chtest wants to be inside a module
+	text += `</grants></default></users></clickhouse>`
+	for path, text := range map[string]string{
+		users:                             text,
+		filepath.Join(conf, "rights.xml"): `<clickhouse><users_config>` + users + `</users_config></clickhouse>`,
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Chdir(dir)
 }
