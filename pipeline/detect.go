@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -12,9 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/shard"
@@ -44,7 +41,6 @@ type Detect struct {
 	plan     atomic.Pointer[detector.Plan]
 	log      *slog.Logger
 	metrics  *metrics
-	client   *kgo.Client // consumes and commits
 	producer *kgo.Client
 
 	mu      sync.Mutex
@@ -52,7 +48,7 @@ type Detect struct {
 	failed  chan error
 }
 
-// NewDetect connects to Kafka. Run does the work and Close ends it.
+// NewDetect makes the role. Run does the work.
 func NewDetect(opt Options) (*Detect, error) {
 	if opt.CheckpointEvery == 0 {
 		opt.CheckpointEvery = time.Second
@@ -82,24 +78,24 @@ func (d *Detect) Run(ctx context.Context) error {
 	defer cancel()
 	opts := append(consumerOptions(), d.opt.Kafka...)
 	opts = append(opts,
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { d.assigned(work, m) }),
+		kgo.OnPartitionsAssigned(func(_ context.Context, cl *kgo.Client, m map[string][]int32) { d.assigned(work, cl, m) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { d.revoked(m, true) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { d.revoked(m, false) }),
 	)
-	var err error
-	if d.client, err = kgo.NewClient(opts...); err != nil {
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
 		return fmt.Errorf("cannot make the consumer: %w", err)
 	}
-	err = d.poll(ctx)
+	err = d.poll(ctx, client)
 	if err != nil {
 		cancel() // nothing more may be committed
 	}
-	d.client.CloseAllowingRebalance() // revokes, so every worker saves
+	client.CloseAllowingRebalance() // revokes, so every worker saves
 	d.producer.Close()
 	return err
 }
 
-func (d *Detect) poll(ctx context.Context) error {
+func (d *Detect) poll(ctx context.Context, client *kgo.Client) error {
 	polling, stop := context.WithCancel(ctx)
 	defer stop()
 	var failure error
@@ -111,7 +107,7 @@ func (d *Detect) poll(ctx context.Context) error {
 		}
 	}()
 	for {
-		fetches := d.client.PollFetches(polling)
+		fetches := client.PollFetches(polling)
 		if polling.Err() != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -126,7 +122,7 @@ func (d *Detect) poll(ctx context.Context) error {
 				d.hand(polling, source{p.Topic, p.Partition}, p.Records)
 			}
 		})
-		d.client.AllowRebalance()
+		client.AllowRebalance()
 	}
 }
 
@@ -145,12 +141,14 @@ func (d *Detect) hand(ctx context.Context, src source, records []*kgo.Record) {
 	}
 }
 
-func (d *Detect) assigned(ctx context.Context, m map[string][]int32) {
+// assigned starts a worker for each partition. It may be called before NewClient returns, so
+// the client is the one that calls.
+func (d *Detect) assigned(ctx context.Context, client *kgo.Client, m map[string][]int32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for topic, partitions := range m {
 		for _, p := range partitions {
-			w := newWorker(d, source{topic, p})
+			w := newWorker(d, client, source{topic, p})
 			d.workers[w.source] = w
 			go w.run(ctx)
 		}
@@ -176,38 +174,6 @@ func (d *Detect) revoked(m map[string][]int32, save bool) {
 	for _, w := range ended {
 		<-w.done
 	}
-}
-
-// errCommit is wrapped where an offset could not be committed: Kafka does not answer, or the
-// group is handing out its partitions anew. What the offset stands for is safe.
-var errCommit = errors.New("cannot commit")
-
-// commit writes the offset of a partition to its group.
-func (d *Detect) commit(ctx context.Context, src source, next int64) error {
-	var failed error
-	offsets := map[string]map[int32]kgo.EpochOffset{src.topic: {src.partition: {Epoch: -1, Offset: next}}}
-	d.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-		failed = commitError(resp, err)
-	})
-	if failed != nil {
-		return fmt.Errorf("%w %s/%d at %d: %w", errCommit, src.topic, src.partition, next, failed)
-	}
-	return nil
-}
-
-// commitError returns the first error of a commit.
-func commitError(resp *kmsg.OffsetCommitResponse, err error) error {
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (d *Detect) fail(err error) {

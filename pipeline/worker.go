@@ -33,6 +33,7 @@ import (
 type worker struct {
 	source
 	detect  *Detect
+	client  *kgo.Client    // consumes and commits
 	plan    *detector.Plan // that the shard judges by
 	shard   *shard.Shard
 	decoder telemetry.Decoder
@@ -59,11 +60,12 @@ type outputs struct {
 	wg sync.WaitGroup
 }
 
-func newWorker(d *Detect, src source) *worker {
+func newWorker(d *Detect, client *kgo.Client, src source) *worker {
 	plan := d.plan.Load()
 	return &worker{
 		source:  src,
 		detect:  d,
+		client:  client,
 		plan:    plan,
 		shard:   shard.New(plan, d.opt.Shard),
 		log:     d.log.With("topic", src.topic, "partition", src.partition),
@@ -157,7 +159,9 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 		if w.bad {
 			continue
 		}
-		w.detect.metrics.unknownFields.Add(float64(w.call.Unknown))
+		if w.call.Unknown > 0 {
+			w.detect.metrics.unknownFields.Add(float64(w.call.Unknown))
+		}
 		if w.key = telemetry.AppendKey(w.key[:0], &w.call); !bytes.Equal(w.key, r.Key) {
 			w.detect.metrics.strays.Inc()
 			w.forward(ctx, w.shard.Stray(&w.call), src)
@@ -249,63 +253,6 @@ func (w *worker) send(ctx context.Context, r *kgo.Record) {
 		}
 		out.wg.Done()
 	})
-}
-
-// beginCheckpoint saves, beside the work that goes on, what was processed so far.
-func (w *worker) beginCheckpoint(ctx context.Context) {
-	if w.saving != nil || w.next == w.committed {
-		return
-	}
-	c := checkpoint{next: w.next, states: w.shard.Dirty(), origins: w.origins.clone()}
-	out := w.outputs
-	w.outputs = &outputs{}
-	w.committed = c.next
-	saving := make(chan error, 1)
-	w.saving = saving
-	go func() { saving <- w.save(ctx, c, out) }()
-}
-
-// lastCheckpoint saves all that was processed, before the partition goes to somebody else.
-// A commit that fails is no loss: the marker in the state tells how far it goes.
-func (w *worker) lastCheckpoint(ctx context.Context) {
-	w.flushSamples(ctx)
-	for range 2 { // what is on its way, and what came since
-		if w.saving != nil {
-			err := <-w.saving
-			if w.saving = nil; err != nil && !errors.Is(err, errCommit) {
-				w.fail(ctx, err)
-				return
-			}
-		}
-		w.beginCheckpoint(ctx)
-	}
-}
-
-// save makes a checkpoint safe, in the order that the comment on worker gives.
-func (w *worker) save(ctx context.Context, c checkpoint, out *outputs) error {
-	if err := out.wait(ctx); err != nil {
-		return err
-	}
-	states, marker := w.records(c)
-	if err := w.detect.producer.ProduceSync(ctx, states...).FirstErr(); err != nil {
-		return err
-	}
-	if err := w.detect.producer.ProduceSync(ctx, marker).FirstErr(); err != nil {
-		return err
-	}
-	return w.detect.commit(ctx, w.source, c.next)
-}
-
-// wait returns when all outputs are acknowledged.
-func (o *outputs) wait(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { o.wg.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // formatOf returns the format that a record's header names; without one the bytes tell.
