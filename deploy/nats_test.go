@@ -52,7 +52,12 @@ func startNATS(t *testing.T) *server.Server {
 
 func connectNATS(t *testing.T, s *server.Server, user, password string, o ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(s.ClientURL(), append(o, nats.UserInfo(user, password))...)
+	return connectNATSAt(t, s.ClientURL(), user, password, o...)
+}
+
+func connectNATSAt(t *testing.T, url, user, password string, o ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url, append(o, nats.UserInfo(user, password))...)
 	if err != nil {
 		t.Fatal(err)
 	}
