@@ -38,6 +38,7 @@ type worker struct {
 	shard   *shard.Shard
 	decoder telemetry.Decoder
 	call    telemetry.Call
+	packer  packer
 	bad     bool   // the last bytes that were decoded are no call
 	key     []byte // of call, as its record should have it
 	log     *slog.Logger
@@ -57,7 +58,8 @@ type worker struct {
 
 // outputs counts what was sent and not yet acknowledged.
 type outputs struct {
-	wg sync.WaitGroup
+	wg    sync.WaitGroup
+	acked func(*kgo.Record, error) // one for all records
 }
 
 func newWorker(d *Detect, client *kgo.Client, src source) *worker {
@@ -210,7 +212,7 @@ func (w *worker) forward(ctx context.Context, groups shard.Groups, src shard.Sou
 		return
 	}
 	for by := range groups.All() {
-		w.send(ctx, exchangeRecord(by, &w.call, src))
+		w.send(ctx, w.packer.record(by, &w.call, src))
 	}
 }
 
@@ -245,14 +247,17 @@ func (w *worker) deadLetter(ctx context.Context, r *kgo.Record, bad *telemetry.B
 // send hands a record to the producer. The next checkpoint waits for its acknowledgement.
 func (w *worker) send(ctx context.Context, r *kgo.Record) {
 	out := w.outputs
-	out.wg.Add(1)
-	w.detect.producer.Produce(ctx, r, func(r *kgo.Record, err error) {
-		if err != nil {
-			w.fail(ctx, err)
-			return // the checkpoint never completes, so the offset is never committed
+	if out.acked == nil {
+		out.acked = func(_ *kgo.Record, err error) {
+			if err != nil {
+				w.fail(ctx, err)
+				return // the checkpoint never completes, so the offset is never committed
+			}
+			out.wg.Done()
 		}
-		out.wg.Done()
-	})
+	}
+	out.wg.Add(1)
+	w.detect.producer.Produce(ctx, r, out.acked)
 }
 
 // formatOf returns the format that a record's header names; without one the bytes tell.

@@ -7,7 +7,7 @@ import (
 
 // entity is the state of one agent, identity, session, chain root, tenant or resource.
 type entity struct {
-	key string // appendEntityKey
+	key string // AppendEntityKey
 	// position is the last call that this state reflects. Each entity is consistent by
 	// itself: on a replay it takes only what comes after.
 	position
@@ -74,9 +74,10 @@ func (e *entity) watch(r *rule) *watch {
 	return &e.watches[len(e.watches)-1]
 }
 
-// appendEntityKey appends the kind of the entity, its tenant and its name. A NUL cannot
-// stand in a call's strings, so the parts cannot be confused.
-func appendEntityKey(b []byte, by detector.Entity, c *telemetry.Call) []byte {
+// AppendEntityKey appends the key of the call's entity, which is the record's key in the
+// exchange: the kind of the entity, its tenant and its name. A NUL cannot stand in a call's
+// strings, so the parts cannot be confused.
+func AppendEntityKey(b []byte, by detector.Entity, c *telemetry.Call) []byte {
 	b = append(b, byte(by))
 	b = append(b, c.Tenant...)
 	if by == detector.ByTenant {
@@ -103,7 +104,7 @@ func entityValue(by detector.Entity, c *telemetry.Call) []byte {
 	return c.Agent
 }
 
-// splitEntityKey is the inverse of appendEntityKey.
+// splitEntityKey is the inverse of AppendEntityKey.
 func splitEntityKey(key string) (by detector.Entity, tenant, name string) {
 	by = detector.Entity(key[0])
 	rest := key[1:]
@@ -113,9 +114,4 @@ func splitEntityKey(key string) (by detector.Entity, tenant, name string) {
 		}
 	}
 	return by, rest, rest
-}
-
-// EntityKey returns the key of the call's entity: the record key in the exchange.
-func EntityKey(by detector.Entity, c *telemetry.Call) []byte {
-	return appendEntityKey(nil, by, c)
 }

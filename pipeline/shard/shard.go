@@ -177,7 +177,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 	if len(rules) == 0 {
 		return
 	}
-	s.key = appendEntityKey(s.key[:0], by, c)
+	s.key = AppendEntityKey(s.key[:0], by, c)
 	e := s.entities.get(s.key)
 	if e == nil {
 		s.Stats.Unwatched++
@@ -254,7 +254,7 @@ func floorDiv(a, b int64) int64 {
 // Known reports whether the detector has seen enough of the call's entity to judge it.
 // What is not known is never called normal.
 func (s *Shard) Known(detectorID string, by detector.Entity, c *telemetry.Call) bool {
-	id, ok := s.entities.ids.Lookup(appendEntityKey(nil, by, c))
+	id, ok := s.entities.ids.Lookup(AppendEntityKey(nil, by, c))
 	if !ok {
 		return false
 	}
