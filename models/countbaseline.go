@@ -156,17 +156,20 @@ const maxMemory = 1e9
 type nbinom struct {
 	mean, size   float64
 	x            float64 // mean/(mean+size), the chance of one more
-	stirlingSize float64 // stirling(size)
+	stirlingSize float64 // stirling(size), once a probability was asked for; before that 0
 }
 
 func newNBinom(mean, size float64) nbinom {
-	return nbinom{mean: mean, size: size, x: mean / (mean + size), stirlingSize: stirling(size)}
+	return nbinom{mean: mean, size: size, x: mean / (mean + size)}
 }
 
 // logPMF returns log P(M = k) for k ≥ 1, as r/(k+r) times the binomial probability of k in
 // k+r, by Loader's saddle-point form ("Fast and accurate computation of binomial
 // probabilities", 2000): differences of large gamma functions would lose all digits.
 func (l *nbinom) logPMF(k float64) float64 {
+	if l.stirlingSize == 0 {
+		l.stirlingSize = stirling(l.size)
+	}
 	n := k + l.size
 	q := l.size / (l.mean + l.size) // 1-x
 	d := (k - l.mean) * q           // k - n·x, and also n·q - r
