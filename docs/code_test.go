@@ -1,0 +1,66 @@
+package docs_test
+
+import (
+	"bytes"
+	"go/format"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/node"
+)
+
+// TestEveryProgramBuilds builds the Go programs of the pages. What is only a part of a
+// program must at least be formatted Go.
+func TestEveryProgramBuilds(t *testing.T) {
+	for _, page := range pages(t) {
+		for _, b := range read(t, page) {
+			if b.lang != "go" {
+				continue
+			}
+			formatted, err := format.Source([]byte(b.text))
+			if err != nil || !bytes.Equal(formatted, []byte(b.text)) {
+				t.Errorf("%s:%d: not as gofmt writes it: %v", page, b.line, err)
+			}
+			if !strings.HasPrefix(b.text, "package main\n") {
+				continue
+			}
+			dir := t.TempDir()
+			file := filepath.Join(dir, "main.go")
+			if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "program"), file).CombinedOutput(); err != nil {
+				t.Errorf("%s:%d: %v\n%s", page, b.line, err, out)
+			}
+		}
+	}
+}
+
+// TestEveryYAMLLoads loads detectors as detectors and all else as configurations.
+func TestEveryYAMLLoads(t *testing.T) {
+	for _, page := range pages(t) {
+		for _, b := range read(t, page) {
+			if b.lang != "yaml" {
+				continue
+			}
+			if strings.HasPrefix(b.text, "id:") {
+				if _, errs := detector.Load(fstest.MapFS{"example.yaml": {Data: []byte(b.text)}}); errs.Err() != nil {
+					t.Errorf("%s:%d: %v", page, b.line, errs.Err())
+				}
+				continue
+			}
+			file := filepath.Join(t.TempDir(), "estop.yaml")
+			if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := node.Load(file, nil, nil); err != nil {
+				t.Errorf("%s:%d: %v", page, b.line, err)
+			}
+		}
+	}
+}
