@@ -11,9 +11,12 @@ import (
 	"github.com/estop-project/estop/revoke"
 )
 
+// ackGroup makes several relays write each acknowledgement once.
+const ackGroup = "estop-acks"
+
 // RelayAcks writes the acknowledgements of guards from NATS to Kafka until ctx ends.
 func RelayAcks(ctx context.Context, nc *nats.Conn, producer *kgo.Client, log *slog.Logger) error {
-	acks, err := revoke.CollectAcks(nc, func(a revoke.Ack) {
+	acks, err := revoke.ShareAcks(nc, ackGroup, func(a revoke.Ack) {
 		producer.Produce(ctx, jsonRecord(TopicAcks, a.Revocation, &a), func(_ *kgo.Record, err error) {
 			if err != nil && ctx.Err() == nil {
 				log.Error("cannot keep an acknowledgement", "revocation", a.Revocation, "guard", a.Guard, "err", err)

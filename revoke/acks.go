@@ -33,7 +33,17 @@ type AckCollector struct {
 // cannot be read, or came on another guard's subject, goes to bad; nil drops it.
 // When CollectAcks returns the server knows of the subscription: nothing later is missed.
 func CollectAcks(nc *nats.Conn, f func(Ack), bad func(error)) (*AckCollector, error) {
-	sub, err := nc.Subscribe(AckPrefix+".>", func(m *nats.Msg) {
+	return collectAcks(nc, "", f, bad)
+}
+
+// ShareAcks is CollectAcks among several processes: those that name the same group get each
+// acknowledgement once between them.
+func ShareAcks(nc *nats.Conn, group string, f func(Ack), bad func(error)) (*AckCollector, error) {
+	return collectAcks(nc, group, f, bad)
+}
+
+func collectAcks(nc *nats.Conn, group string, f func(Ack), bad func(error)) (*AckCollector, error) {
+	sub, err := nc.QueueSubscribe(AckPrefix+".>", group, func(m *nats.Msg) {
 		a, err := ParseAck(m.Data)
 		if err == nil && m.Subject != AckSubject(a.Guard) {
 			err = fmt.Errorf("cannot read ack: %w: guard %q on %q", ErrMalformed, a.Guard, m.Subject)

@@ -1,0 +1,45 @@
+package guard_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/estop-project/estop/revoke"
+)
+
+func TestThoseThatShareAcksGetEachOnceBetweenThem(t *testing.T) {
+	r := newRig(t, 1)
+	r.guard("gate-1")
+	var shared, whole atomic.Int32
+	for range 3 {
+		c, err := revoke.ShareAcks(r.nc, "relays", func(revoke.Ack) { shared.Add(1) }, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	c, err := revoke.CollectAcks(r.nc, func(revoke.Ack) { whole.Add(1) }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const kills = 20
+	for i := range kills {
+		r.kill("acme", "agent-"+string(rune('a'+i)))
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for whole.Load() < kills || shared.Load() < kills {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d and %d acks, want %d each", whole.Load(), shared.Load(), kills)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	// What comes twice comes with the others: the server sends to all at once.
+	if err := r.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got := shared.Load(); got != kills {
+		t.Errorf("%d shared acks, want %d", got, kills)
+	}
+}
