@@ -86,6 +86,10 @@ when: count(calls, 10s) > 3
 quiet: 1s
 `)
 	first := r.Detect(plan)
+	kills, rate := 20, 500
+	if slower > 1 {
+		kills, rate = 4, 50
+	}
 
 	var latencies []time.Duration
 	for i := range 30 {
@@ -103,9 +107,9 @@ quiet: 1s
 		crawlers = append(crawlers, agent)
 		r.Send(habits(agent, past)...)
 	}
-	stop := load(t, r, 500)
+	stop := load(t, r, rate)
 	breach := func(what string) {
-		for i := range 20 {
+		for i := range kills {
 			agent := fmt.Sprint(what, "-", i)
 			r.Send(loopCalls(agent, time.Now())...)
 			awaitDenied(t, g, agent)
