@@ -41,7 +41,7 @@ func TestDistinctIsExactWhileFew(t *testing.T) {
 				t.Fatalf("%d slots: count is %v, want %v (exact: %v)", slots, got, want, d.Exact())
 			}
 		}
-		if places := len(d.table.keys); places > 4*500 {
+		if places := len(d.table.places); places > 4*500 {
 			t.Errorf("%d slots: the table grew to %d places for at most 500 hashes", slots, places)
 		}
 	}

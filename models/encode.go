@@ -259,10 +259,10 @@ func (d *Distinct) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendVarint(b, d.newest)
 	newest, oldest := d.code(d.newest), d.oldest()
 	b = binary.AppendUvarint(b, uint64(d.live))
-	for i, code := range d.table.vals {
-		if code >= oldest {
-			b = binary.LittleEndian.AppendUint64(b, d.table.keys[i])
-			b = append(b, newest-code)
+	for i := range d.table.places {
+		if e := &d.table.places[i]; e.val >= oldest {
+			b = binary.LittleEndian.AppendUint64(b, e.key())
+			b = append(b, newest-e.val)
 		}
 	}
 	if d.sketch != nil {
@@ -400,10 +400,10 @@ func (v *Novelty) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(v.cap))
 	b = binary.AppendUvarint(b, uint64(v.draws))
 	b = binary.AppendUvarint(b, uint64(v.table.used))
-	for i, count := range v.table.vals {
-		if count != 0 {
-			b = binary.LittleEndian.AppendUint64(b, v.table.keys[i])
-			b = binary.AppendUvarint(b, uint64(count))
+	for i := range v.table.places {
+		if e := &v.table.places[i]; e.val != 0 {
+			b = binary.LittleEndian.AppendUint64(b, e.key())
+			b = binary.AppendUvarint(b, uint64(e.val))
 		}
 	}
 	return b, nil

@@ -162,7 +162,7 @@ func TestNoveltyForgetsTheRarestAndStaysBounded(t *testing.T) {
 			t.Fatal("a kind that was drawn ten times was forgotten for one that was drawn once")
 		}
 	}
-	if places := len(v.table.keys); places > cap*8/3 {
+	if places := len(v.table.places); places > cap*8/3 {
 		t.Errorf("the table has %d places", places)
 	}
 	if p := math.Exp(v.LogNew()); p < 0.9 {
@@ -202,7 +202,7 @@ func TestTableEqualsAMap(t *testing.T) {
 	want := map[uint64]uint32{}
 	for step := range 20_000 {
 		h := rng.Uint64N(40) << (60 * rng.IntN(2))
-		if i := tab.find(h); (i >= 0) != (want[h] != 0) || i >= 0 && tab.vals[i] != want[h] {
+		if i := tab.find(h); (i >= 0) != (want[h] != 0) || i >= 0 && tab.places[i].val != want[h] {
 			t.Fatalf("step %d: lookup of %x differs from the map", step, h)
 		}
 		switch value := uint32(rng.IntN(9) + 1); {

@@ -14,9 +14,9 @@ func TestTypesAreAsSmallAsTheySay(t *testing.T) {
 		got, want uintptr
 	}{
 		{"Window", unsafe.Sizeof(Window{}), 56},
-		{"Distinct", unsafe.Sizeof(Distinct{}), 128},
+		{"Distinct", unsafe.Sizeof(Distinct{}), 104},
 		{"CountBaseline", unsafe.Sizeof(CountBaseline{}), 112},
-		{"Novelty", unsafe.Sizeof(Novelty{}), 96},
+		{"Novelty", unsafe.Sizeof(Novelty{}), 72},
 		{"EDetector", unsafe.Sizeof(EDetector{}), 16},
 		{"sketch", unsafe.Sizeof(sketch{}), 6450},
 	} {

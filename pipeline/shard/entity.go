@@ -13,7 +13,7 @@ type entity struct {
 	position
 	dirty   bool
 	watches []watch // one for each rule that the entity has met
-	packed  []byte  // the watches of an entity that rests; see rest.go
+	packed  string  // the watches of an entity that rests; see rest.go
 }
 
 // position is a place in the shard's own log: the partition of calls, or of the exchange.

@@ -1,7 +1,5 @@
 package shard
 
-import "bytes"
-
 // An entity that makes no calls for a while rests: its state is kept as the bytes that a
 // checkpoint would write, a fraction of what it takes ready for work. The next call wakes
 // it. Reading back what was written is exact, as for a restart, so rest changes no detection.
@@ -24,7 +22,7 @@ func (s *Shard) rest() {
 		}
 		if e := all[s.resting]; !e.dirty && len(e.watches) > 0 && e.latest() < before {
 			s.packing = e.appendState(s.packing[:0])
-			e.packed, e.watches = bytes.Clone(s.packing), nil
+			e.packed, e.watches = string(s.packing), nil
 		}
 		s.resting++
 	}
@@ -32,8 +30,7 @@ func (s *Shard) rest() {
 
 // wake makes a resting entity ready for work.
 func (s *Shard) wake(e *entity) {
-	packed := e.packed
-	if err := e.load(packed, s.rules[e.key[0]]); err != nil {
+	if err := e.load([]byte(e.packed), s.rules[e.key[0]]); err != nil {
 		panic("shard: cannot read what it packed: " + err.Error())
 	}
 }

@@ -13,7 +13,7 @@ import (
 // resting returns how many entities rest.
 func (s *Shard) restingEntities() (n int) {
 	for _, e := range s.entities.byID {
-		if e.packed != nil {
+		if e.packed != "" {
 			n++
 		}
 	}

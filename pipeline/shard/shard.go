@@ -187,7 +187,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		s.Stats.Replayed++
 		return
 	}
-	if e.packed != nil {
+	if e.packed != "" {
 		s.wake(e)
 	}
 	s.Stats.Calls++
@@ -259,7 +259,7 @@ func (s *Shard) Known(detectorID string, by detector.Entity, c *telemetry.Call) 
 		return false
 	}
 	e := s.entities.byID[id]
-	if e.packed != nil {
+	if e.packed != "" {
 		s.wake(e)
 	}
 	for i := range e.watches {

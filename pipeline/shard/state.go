@@ -105,7 +105,7 @@ func (e *entity) load(b []byte, rules []*rule) error {
 	r := reader{b: b[1:]}
 	e.offset = r.varint()
 	e.index = int32(r.uvarint())
-	e.watches, e.packed = nil, nil
+	e.watches, e.packed = nil, ""
 	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
 		shape := r.uint64()
 		body := r.bytes(r.uvarint())
