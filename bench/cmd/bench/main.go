@@ -74,18 +74,17 @@ func (s *suite) run(ctx context.Context, root string) (measurements, error) {
 
 // report adds the suite's figures to the report, and a note for what was not measured.
 func (s *suite) report(r *report.Report, m measurements) {
+	var missing []string
 	for _, f := range s.figures {
 		value, ok := m.median(f.bench, f.unit)
-		if ok && f.over != "" {
-			var other float64
-			other, ok = m.median(f.over, f.unit)
-			value /= other
-		}
 		if !ok {
-			r.Note("%s: not measured, `%s` did not report it (it skips where its engine is missing).", f.name, s.command())
+			missing = append(missing, f.name)
 			continue
 		}
 		r.Add(report.Figure{Name: f.name, Value: value, Unit: f.as, Goal: f.goal, Command: s.command()})
+	}
+	if len(missing) > 0 {
+		r.Note("Not measured: %s. `%s` did not report it; it skips where its engine is missing.", strings.Join(missing, "; "), s.command())
 	}
 }
 

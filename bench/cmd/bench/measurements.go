@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,20 +10,25 @@ import (
 // measurements are what benchmarks reported, by name and unit, in order.
 type measurements map[[2]string][]float64
 
+var processors = regexp.MustCompile(`-[0-9]+$`)
+
 // add takes in a line that go test wrote, if it is a benchmark's:
 //
-//	BenchmarkName/sub   1234   56.7 ns/op   8 unit …
+//	BenchmarkName/sub-2   1234   56.7 ns/op   8 unit …
+//
+// The number of processors behind the name, which is there if it is not 1, is left out.
 func (m measurements) add(line string) {
 	words := strings.Fields(line)
 	if len(words) < 4 || len(words)%2 != 0 || !strings.HasPrefix(words[0], "Benchmark") {
 		return
 	}
+	name := processors.ReplaceAllString(words[0], "")
 	for i := 2; i < len(words); i += 2 {
 		value, err := strconv.ParseFloat(words[i], 64)
 		if err != nil {
 			return
 		}
-		at := [2]string{words[0], words[i+1]}
+		at := [2]string{name, words[i+1]}
 		m[at] = append(m[at], value)
 	}
 }
