@@ -17,21 +17,27 @@ func didYouMean(word string, known []string) string {
 	return ""
 }
 
-// nearest returns the known word with the smallest edit distance to the one written, or ""
-// where even that is over a third of its length: a far guess misleads.
+// nearest returns the known word nearest to the one written; see Nearest.
 func nearest(word string, known []string) string {
+	best, _ := Nearest(word, known)
+	return best
+}
+
+// Nearest returns the known word with the smallest edit distance to the one written, and the
+// distance, or "" where that is over a third of the word: a far guess misleads. Case does
+// not matter.
+func Nearest(word string, known []string) (best string, distance int) {
 	const longest = 64
 	if len(word) > longest {
-		return ""
+		return "", 0
 	}
-	best, bestDistance := "", 0
 	for _, k := range known {
-		d := editDistance(strings.ToLower(word), k)
-		if d <= max(1, (len(k)+1)/3) && (best == "" || d < bestDistance) {
-			best, bestDistance = k, d
+		d := editDistance(strings.ToLower(word), strings.ToLower(k))
+		if d <= max(1, (len(k)+1)/3) && (best == "" || d < distance) {
+			best, distance = k, d
 		}
 	}
-	return best
+	return best, distance
 }
 
 // editDistance counts the insertions, deletions, replacements and swaps of neighbours

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/estop-project/estop/pipeline/embedded/sourcetree"
 )
 
 // errMissing says what this machine lacks to run Apache Kafka.
@@ -17,7 +19,7 @@ var errMissing = errors.New("cannot run Apache Kafka here")
 // findJars returns the folder with the broker's jars, which it downloads with mvn at the first need into
 // .cache/kafka/<version>/libs of the module.
 func findJars() (string, error) {
-	root, err := moduleRoot()
+	root, err := sourcetree.Root()
 	if err != nil {
 		return "", err
 	}
@@ -86,24 +88,6 @@ func kafkaVersion(pom string) (string, error) {
 		return "", fmt.Errorf("no kafka.version in %s", pom)
 	}
 	return project.Version, nil
-}
-
-// moduleRoot walks up from the test's folder to go.mod.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("cannot find the module: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("cannot find the module: no go.mod above the test")
-		}
-		dir = parent
-	}
 }
 
 func isDir(path string) bool {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/estop-project/estop/detector"
 )
 
 // EnvPrefix begins the name of every environment variable that configures estop.
@@ -111,7 +113,7 @@ func (l *loader) environ(environ []string) {
 				continue
 			}
 			l.set(key, name, func(f field) error { return f.parse(value) })
-		} else if near, distance := nearest(name, known); near != "" && distance <= 2 {
+		} else if near, distance := detector.Nearest(name, known); near != "" && distance <= 2 {
 			l.bad("%s: no setting has this name (did you mean %s?)", name, near)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/estop-project/estop/bench/report"
+	"github.com/estop-project/estop/pipeline/embedded/sourcetree"
 )
 
 // seed is that of the fleets that the benchmarks make.
@@ -36,7 +37,7 @@ func main() {
 }
 
 func run(ctx context.Context, out, only string) error {
-	root, err := moduleRoot()
+	root, err := sourcetree.Root()
 	if err != nil {
 		return err
 	}
@@ -85,23 +86,5 @@ func (s *suite) report(r *report.Report, m measurements) {
 	}
 	if len(missing) > 0 {
 		r.Note("Not measured: %s. `%s` did not report it; it skips where its engine is missing.", strings.Join(missing, "; "), s.command())
-	}
-}
-
-// moduleRoot walks up from the working directory to go.mod.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("cannot find the module: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", fmt.Errorf("cannot find the module: no go.mod in the working directory or above it")
-		}
-		dir = parent
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/estop-project/estop/pipeline/embedded/clickhouse"
+	"github.com/estop-project/estop/pipeline/embedded/sourcetree"
 )
 
 // ChildVariable, when set, makes a test binary act as the engine's child process.
@@ -86,7 +87,7 @@ func StartWith(t testing.TB, o clickhouse.Options) *clickhouse.Server {
 // Library returns the path of libchdb.so, and skips the test, or fails it, when there is none.
 func Library(t testing.TB) string {
 	t.Helper()
-	root, err := moduleRoot()
+	root, err := sourcetree.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,22 +101,4 @@ func Library(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return ""
-}
-
-// moduleRoot walks up from the test's folder to go.mod.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("cannot find the module: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("cannot find the module: no go.mod above the test's folder")
-		}
-		dir = parent
-	}
 }
