@@ -75,7 +75,10 @@ func TestAnOutageOfClickHouseSlowsNoKillAndLosesNothing(t *testing.T) {
 	if testing.Short() {
 		outage = 5 * time.Second
 	}
-	const perSecond = 2000
+	perSecond := 2000
+	if slower > 1 {
+		perSecond = 100
+	}
 	r := rig.New(t, rig.Options{ClickHouse: true})
 	g := r.Guard("gate-1")
 	r.Acks()

@@ -132,7 +132,7 @@ func exchanged(by detector.Entity, src shard.Source) int64 {
 func (p *pair) take(c *sent) {
 	groups := p.calls.Call(&c.Call, c.src)
 	for by := range groups.All() {
-		p.exchange.Grouped(by, &c.Call, c.src, c.src.Offset)
+		p.exchange.Grouped(by, &c.Call, c.src, exchanged(by, c.src))
 	}
 	for _, s := range []*shard.Shard{p.calls, p.exchange} {
 		for _, d := range s.Detections {

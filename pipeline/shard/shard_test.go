@@ -208,7 +208,7 @@ func TestACallCostsNoAllocationOnceItsAgentIsKnown(t *testing.T) {
 	take := func(c *sent) {
 		groups := calls.Call(&c.Call, c.src)
 		for by := range groups.All() {
-			exchange.Grouped(by, &c.Call, c.src, c.src.Offset)
+			exchange.Grouped(by, &c.Call, c.src, exchanged(by, c.src))
 		}
 		calls.Samples, exchange.Samples = calls.Samples[:0], exchange.Samples[:0]
 	}
