@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,7 +22,20 @@ func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
 	d.metrics.detections.WithLabelValues(found.Detector, found.Mode).Inc()
 	d.log.Info("detection", "detector", found.Detector, "mode", found.Mode, "tenant", found.Tenant,
 		"by", found.EntityBy, "entity", found.Entity, "agent", found.Agent, "reason", found.Reason, "call", found.CallID, "id", found.ID)
-	w.send(ctx, jsonRecord(TopicDetections, found.Tenant+"/"+found.Entity, &found.Detection))
+	w.send(ctx, detectionRecord(found.Detection))
+}
+
+// detectionRecord is a detection as it is written to Kafka. Names as long as they may be can
+// make it larger than a topic takes; whoever is watched must not stop the shard with them,
+// so it then goes without its chain and its samples.
+func detectionRecord(found detector.Detection) *kgo.Record {
+	key := found.Tenant + "/" + found.Entity
+	r := jsonRecord(TopicDetections, key, &found)
+	if len(r.Value) > maxJSON {
+		found.Chain, found.Features = nil, nil
+		r = jsonRecord(TopicDetections, key, &found)
+	}
+	return r
 }
 
 // enforcer returns the detector of a detection, if it may stop anybody. It asks the plan
@@ -105,9 +119,19 @@ func order(e detector.Enforcer, found *detector.Detection, now time.Time) revoke
 		Until:     now.Add(response.For),
 		Detector:  found.Detector,
 		Detection: found.ID,
-		Reason:    found.Detector + ": " + found.Reason,
+		Reason:    reason(found),
 		Initiator: "policy",
 	}
+}
+
+// reason returns why somebody is stopped. A hard limit can be longer than a revocation may
+// say; the detection has all of it.
+func reason(found *detector.Detection) string {
+	text := found.Detector + ": " + found.Reason
+	if len(text) > revoke.MaxReason {
+		text = strings.ToValidUTF8(text[:revoke.MaxReason], "")
+	}
+	return text
 }
 
 // target returns what a response stops. Empty never means all: where the call has no

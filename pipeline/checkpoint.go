@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -102,7 +103,7 @@ func parseMarker(b []byte) (checkpoint, error) {
 func (s source) restore(ctx context.Context, seeds []kgo.Opt, take func(shard.EntityState) error) (checkpoint, error) {
 	none := checkpoint{origins: watermarks{}}
 	offsets := map[string]map[int32]kgo.Offset{TopicState: {s.partition: kgo.NewOffset().AtStart()}}
-	cl, err := kgo.NewClient(append(seeds, kgo.ConsumePartitions(offsets))...)
+	cl, err := kgo.NewClient(slices.Concat(seeds, []kgo.Opt{kgo.ConsumePartitions(offsets)})...) // seeds are shared
 	if err != nil {
 		return none, fmt.Errorf("cannot read the state of %s/%d: %w", s.topic, s.partition, err)
 	}

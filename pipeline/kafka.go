@@ -13,6 +13,7 @@ const Group = "estop-detect"
 // it fits after.
 const (
 	maxBatch   = 3 << 19 // bytes; the largest call and its headers fit
+	maxJSON    = 1 << 20 // bytes of a record that is written as JSON
 	maxMessage = 2 << 20 // bytes; what the topics take
 )
 
@@ -29,7 +30,7 @@ func ProducerOptions() []kgo.Opt {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
-		kgo.ProducerBatchMaxBytes(8<<20),
+		kgo.ProducerBatchMaxBytes(maxBatch),
 		kgo.MaxBufferedRecords(1<<18),
 		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil), kgo.ManualPartitioner()}),
 	)

@@ -19,8 +19,8 @@ import (
 const (
 	TopicCalls       = "estop.calls"       // key tenant/agent; what agents did
 	TopicExchange    = "estop.exchange"    // key entity; calls on their way to the shard of a grouping
-	TopicState       = "estop.state"       // compacted; key source partition and entity
-	TopicFeatures    = "estop.features"    // key tenant/entity; samples for the archive
+	TopicState       = "estop.state"       // compacted; key source topic and entity
+	TopicFeatures    = "estop.features"    // key source topic/partition; samples for the archive
 	TopicDetections  = "estop.detections"  // key tenant/entity
 	TopicRevocations = "estop.revocations" // key tenant/scope/subject
 	TopicAcks        = "estop.acks"        // key revocation id

@@ -228,14 +228,26 @@ func (w *worker) publish(ctx context.Context) {
 	w.flushSamples(ctx)
 }
 
-// maxSamples bounds the samples of one record, so that Kafka takes it.
+// maxSamples bounds the samples of one record.
 const maxSamples = 1000
 
 func (w *worker) flushSamples(ctx context.Context) {
 	for some := range slices.Chunk(w.shard.Samples, maxSamples) {
-		w.send(ctx, jsonRecord(TopicFeatures, w.topic+"/"+strconv.Itoa(int(w.partition)), some))
+		w.sendSamples(ctx, some)
 	}
 	w.shard.Samples = w.shard.Samples[:0]
+}
+
+// sendSamples sends samples as one record, or in halves where their names are so long that
+// Kafka would not take it.
+func (w *worker) sendSamples(ctx context.Context, some []detector.Sample) {
+	r := jsonRecord(TopicFeatures, w.topic+"/"+strconv.Itoa(int(w.partition)), some)
+	if half := len(some) / 2; len(r.Value) > maxJSON && half > 0 {
+		w.sendSamples(ctx, some[:half])
+		w.sendSamples(ctx, some[half:])
+		return
+	}
+	w.send(ctx, r)
 }
 
 // deadLetter keeps what could not be decoded, with the reason and the place it came from.

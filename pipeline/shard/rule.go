@@ -68,7 +68,7 @@ func (r *rule) excepted(bits []uint64, t int64) bool {
 	return false
 }
 
-// slots is how finely a sliding window is cut.
+// windowSlots is how finely a sliding window is cut.
 const windowSlots = 20
 
 // exactDistinct is up to how many values a distinct count is exact.

@@ -10,11 +10,11 @@ import (
 	"github.com/estop-project/estop/detector"
 )
 
-// stateVersion is the encoding that AppendState writes. Load refuses others.
+// stateVersion is the encoding of an entity that appendState writes. load refuses others.
 const stateVersion = 2
 
 // ErrStateVersion says that a state was written in an encoding that this version does not
-// know: a newer estop wrote it. Run that version, or delete the state to learn anew.
+// know: another estop wrote it. Run that version, or delete the state to learn anew.
 var ErrStateVersion = errors.New("unknown version of shard state")
 
 // errState says that a state is cut or garbled.
