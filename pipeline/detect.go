@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +73,7 @@ func (d *Detect) Reload(plan *detector.Plan) { d.plan.Store(plan) }
 // Run works until ctx ends, then saves what it has and returns nil. An error means that
 // the role could not go on; nothing is lost, the next run takes up at the last checkpoint.
 func (d *Detect) Run(ctx context.Context) error {
+	defer d.producer.Close()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	opts := append(consumerOptions(), d.opt.Kafka...)
@@ -91,7 +91,6 @@ func (d *Detect) Run(ctx context.Context) error {
 		cancel() // nothing more may be committed
 	}
 	client.CloseAllowingRebalance() // revokes, so every worker saves
-	d.producer.Close()
 	return err
 }
 
@@ -191,5 +190,3 @@ func jsonRecord(topic, key string, v any) *kgo.Record {
 	}
 	return &kgo.Record{Topic: topic, Key: []byte(key), Value: value}
 }
-
-func (w watermarks) clone() watermarks { return maps.Clone(w) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,7 +16,7 @@ func (w *worker) beginCheckpoint(ctx context.Context) {
 	if w.saving != nil || w.next == w.committed {
 		return
 	}
-	c := checkpoint{next: w.next, states: w.shard.Dirty(), origins: w.origins.clone()}
+	c := checkpoint{next: w.next, states: w.shard.Dirty(), origins: maps.Clone(w.origins)}
 	out := w.outputs
 	w.outputs = &outputs{}
 	w.committed = c.next

@@ -80,10 +80,10 @@ func Attacked(r *report.Report, plan *detector.Plan, seed uint64) error {
 			}
 		}
 	}
-	wrong := 0
+	wrong := map[string]bool{} // honest agents
 	play(run, counted, func(d *detector.Detection, c *fleet.Call) {
 		if !slices.ContainsFunc(attacks, func(a fleet.Attack) bool { return a.Agent == d.Agent }) {
-			wrong++
+			wrong[d.Agent] = true
 			return
 		}
 		if _, ok := found[c.Agent]; !ok {
@@ -93,7 +93,7 @@ func Attacked(r *report.Report, plan *detector.Plan, seed uint64) error {
 	for _, kind := range []fleet.Kind{fleet.Exfiltration, fleet.StolenCredential, fleet.SlowCrawl} {
 		addKind(r, kind, attacks, found)
 	}
-	r.Add(report.Figure{Name: "honest agents stopped in the hour of the attacks (synthetic)", Value: float64(wrong), Unit: "agents", Goal: report.AtMost(0), Command: Command})
+	r.Add(report.Figure{Name: "honest agents stopped in the hour of the attacks (synthetic)", Value: float64(len(wrong)), Unit: "agents", Goal: report.AtMost(0), Command: Command})
 	return nil
 }
 

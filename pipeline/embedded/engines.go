@@ -35,7 +35,8 @@ type Options struct {
 	Readers map[string][]string
 	// LibCHDB is the path of the ClickHouse engine's library; empty: look for it.
 	LibCHDB string
-	// ClickHousePassword is what clients must send; empty lets in who reaches the loopback address.
+	// ClickHousePassword is what clients must send; empty means the one that Dir keeps, made at
+	// the first start. There is always one: whoever may query can read files as this process.
 	ClickHousePassword string
 	// ClickHouseArgv starts a process whose main calls clickhouse.ServeChild.
 	ClickHouseArgv []string
@@ -49,8 +50,9 @@ type Engines struct {
 	Kafka *kafka.Broker
 	NATS  *natsd.Server
 	// NATSPassword is that of natsd.DetectorUser, the only one who may publish revocations.
-	NATSPassword   string
-	ClickHouseAddr string
+	NATSPassword       string
+	ClickHouseAddr     string
+	ClickHousePassword string
 
 	opt    Options
 	log    *slog.Logger
@@ -116,6 +118,11 @@ func (e *Engines) startClickHouse(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot choose a port for ClickHouse: %w", err)
 	}
+	if e.ClickHousePassword = e.opt.ClickHousePassword; e.ClickHousePassword == "" {
+		if e.ClickHousePassword, err = secret(filepath.Join(dir, "password")); err != nil {
+			return fmt.Errorf("cannot keep the password of ClickHouse: %w", err)
+		}
+	}
 	e.ClickHouseAddr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	err = e.tryClickHouse(ctx)
@@ -131,7 +138,7 @@ func (e *Engines) tryClickHouse(ctx context.Context) error {
 	s, err := clickhouse.Start(ctx, clickhouse.StartOptions{
 		Options: clickhouse.Options{
 			Dir: filepath.Join(e.opt.Dir, "clickhouse", "data"), Addr: e.ClickHouseAddr,
-			Library: e.opt.LibCHDB, Password: e.opt.ClickHousePassword, Log: e.log.With("engine", "clickhouse"),
+			Library: e.opt.LibCHDB, Password: e.ClickHousePassword, Log: e.log.With("engine", "clickhouse"),
 		},
 		Argv: e.opt.ClickHouseArgv,
 	})
@@ -188,13 +195,14 @@ func (e *Engines) Stop() {
 	}
 }
 
-// secret returns the secret in a file that only the owner can read, made if it is missing.
+// secret returns the secret in a file that only the owner can read, made if it is missing, or
+// empty because the one who made it was killed.
 func secret(path string) (string, error) {
 	b, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(b)), nil
+	if s := strings.TrimSpace(string(b)); s != "" {
+		return s, nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -205,7 +213,10 @@ func secret(path string) (string, error) {
 		return "", err
 	}
 	s := hex.EncodeToString(random)
-	return s, os.WriteFile(path, []byte(s+"\n"), 0o600)
+	if err := os.WriteFile(path+".new", []byte(s+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	return s, os.Rename(path+".new", path)
 }
 
 // rememberedPort returns the wanted port, else the one that the file remembers, else a
