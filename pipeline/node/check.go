@@ -14,15 +14,6 @@ import (
 // problem is what is wrong with the value of a key.
 type problem struct{ key, text string }
 
-// Check says everything that is wrong with the configuration.
-func (c Config) Check() error {
-	var errs []error
-	for _, p := range c.problems() {
-		errs = append(errs, fmt.Errorf("%s: %s", p.key, p.text))
-	}
-	return errors.Join(errs...)
-}
-
 // problems collects what is wrong, in a fixed order.
 func (c Config) problems() []problem {
 	var found problems

@@ -186,8 +186,8 @@ func TestEverySettingCanBeSet(t *testing.T) {
 }
 
 func TestDefaultIsRight(t *testing.T) {
-	if err := Default().Check(); err != nil {
-		t.Error(err)
+	if found := Default().problems(); len(found) > 0 {
+		t.Error(found)
 	}
 }
 

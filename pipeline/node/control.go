@@ -118,11 +118,6 @@ func (k *Control) done(record revoke.Record, acks []revoke.Ack, err error) (Stop
 	return s, err
 }
 
-// Active returns the revocations in force.
-func (k *Control) Active(ctx context.Context) ([]revoke.Revocation, error) {
-	return k.client.Active(ctx)
-}
-
 func person() string {
 	if u, err := user.Current(); err == nil && u.Username != "" {
 		return u.Username

@@ -63,7 +63,7 @@ func roleNames() []string {
 // Logger returns the logger that the configuration asks for.
 func (c Config) Logger() *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Log.Level)) // Check has seen it
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // Load has checked it
 	opts := &slog.HandlerOptions{Level: level}
 	if c.Log.Format == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
