@@ -160,7 +160,14 @@ func (s *session) goRun(t *testing.T, text string) (string, int) {
 	if err := os.WriteFile(file, []byte(s.ports.Replace(text)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return s.run(t, exec.Command("go", "run", file))
+	// Built here, where the module is; run there, where the node's data is.
+	program := strings.TrimSuffix(file, ".go")
+	if out, err := exec.Command("go", "build", "-o", program, file).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.Command(program)
+	cmd.Dir = s.dir
+	return s.run(t, cmd)
 }
 
 // run runs a command and returns what it printed and its exit code. The output goes to a

@@ -55,7 +55,7 @@ func stubborn() {
 
 // sql prints the answer of the node's ClickHouse to a query.
 func sql() {
-	resp, err := http.Post("http://"+os.Getenv("CLICKHOUSE")+"/?database=estop", "text/plain", strings.NewReader(os.Args[1]))
+	resp, err := http.Post("http://default:"+os.Getenv("CLICKHOUSE_PASSWORD")+"@"+os.Getenv("CLICKHOUSE")+"/?database=estop", "text/plain", strings.NewReader(os.Args[1]))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -113,6 +113,7 @@ func TestScriptNode(t *testing.T) {
 				e.Setenv("ESTOP_DIR", dir)
 				e.Setenv("KAFKA", c.Kafka.Brokers[0])
 				e.Setenv("CLICKHOUSE", c.ClickHouse.Addr)
+				e.Setenv("CLICKHOUSE_PASSWORD", c.ClickHouse.Password)
 				return nil
 			},
 			Condition: func(name string) (bool, error) {

@@ -23,14 +23,17 @@ import (
 // Endpoints are how to reach a node that runs in a folder. They are written to it, so that
 // the other commands find the node.
 type Endpoints struct {
-	PID        int       `json:"pid"`
-	Kafka      []string  `json:"kafka"`
-	NATS       string    `json:"nats"`
-	NATSUser   string    `json:"nats_user"`
-	NATSSecret string    `json:"nats_password"`
-	ClickHouse string    `json:"clickhouse"`
-	HTTP       string    `json:"http,omitempty"`
-	Keys       [2]string `json:"keys"` // signer, verifier
+	PID        int      `json:"pid"`
+	Kafka      []string `json:"kafka"`
+	NATS       string   `json:"nats"`
+	NATSUser   string   `json:"nats_user"`
+	NATSSecret string   `json:"nats_password"`
+	ClickHouse string   `json:"clickhouse"`
+	// ClickHouseUser and ClickHouseSecret let whoever may read this file query ClickHouse.
+	ClickHouseUser   string    `json:"clickhouse_user"`
+	ClickHouseSecret string    `json:"clickhouse_password"`
+	HTTP             string    `json:"http,omitempty"`
+	Keys             [2]string `json:"keys"` // signer, verifier
 }
 
 const endpointsFile = "endpoints.json"
@@ -61,6 +64,7 @@ func Up(ctx context.Context, c Config, engine []string, log *slog.Logger, ready 
 	e := Endpoints{
 		PID: os.Getpid(), Kafka: engines.Kafka.Addrs(), NATS: engines.NATS.URL(), NATSUser: natsd.DetectorUser,
 		NATSSecret: engines.NATSPassword, ClickHouse: engines.ClickHouseAddr,
+		ClickHouseUser: "default", ClickHouseSecret: engines.ClickHousePassword,
 		Keys: [2]string{c.SignerPath(), c.VerifierPath()},
 	}
 	defer os.Remove(filepath.Join(c.Dir, endpointsFile))
@@ -102,6 +106,7 @@ func (c Config) at(e Endpoints) Config {
 	c.Kafka.Brokers = e.Kafka
 	c.NATS.URL, c.NATS.User, c.NATS.Password = e.NATS, e.NATSUser, e.NATSSecret
 	c.ClickHouse.Addr, c.ClickHouse.Protocol = e.ClickHouse, "http"
+	c.ClickHouse.User, c.ClickHouse.Password = e.ClickHouseUser, e.ClickHouseSecret
 	return c
 }
 

@@ -118,7 +118,7 @@ func (p *Process) Config() node.Config {
 func (p *Process) Rig() *Rig {
 	p.t.Helper()
 	c := p.Config()
-	r := &Rig{t: p.t, Brokers: c.Kafka.Brokers, Journal: p.Journal, guests: c.NATS.URL, chOptions: clickhouse.Options{Addr: c.ClickHouse.Addr}}
+	r := &Rig{t: p.t, Brokers: c.Kafka.Brokers, Journal: p.Journal, guests: c.NATS.URL, chOptions: clickhouse.Options{Addr: c.ClickHouse.Addr, Password: c.ClickHouse.Password}}
 	var err error
 	if r.verifier, err = revoke.LoadVerifier(c.VerifierPath()); err != nil {
 		p.t.Fatal(err)

@@ -135,7 +135,7 @@ func (r *Rig) StopClickHouse() {
 func (r *Rig) ClickHouse() ch.Options {
 	return ch.Options{
 		Addr: []string{r.chOptions.Addr}, Protocol: ch.HTTP,
-		Auth: ch.Auth{Database: "estop"}, DialTimeout: time.Second,
+		Auth: ch.Auth{Database: "estop", Username: "default", Password: r.chOptions.Password}, DialTimeout: time.Second,
 	}
 }
 
