@@ -220,7 +220,7 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 	case slot < w.slot:
 		s.Stats.Late++
 	}
-	w.observe(r, c, t, slot == w.slot)
+	w.observe(r, c, t)
 	reason := w.broken(r, t)
 	w.markFirstBad(r, c)
 	if reason == "" || t < w.quietUntil {

@@ -2,6 +2,7 @@ package shard_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,6 +135,21 @@ func TestComplaint10AColdStartIsNotKnownAndNeverNormal(t *testing.T) {
 	warm := judged(t, p, number(habit(400), burst(400, "a", 2010*time.Second, 10*time.Millisecond)))
 	if len(warm.found) != 1 || !warm.calls.Known("learned", detector.ByAgent, &habit(1)[0].Call) {
 		t.Errorf("%d detections of a known agent, want 1", len(warm.found))
+	}
+}
+
+func TestAnAgentThatDatesItsCallsBackIsJudgedLikeAnyOther(t *testing.T) {
+	p := plan(t, learned, strings.NewReplacer("learned", "spree", "count(calls, 10s)", "new(resource)").Replace(learned)+"slot: 10s\n")
+	for _, back := range []time.Duration{0, 10 * time.Second, time.Minute, 30 * time.Minute} {
+		attack := burst(400, "a", 2010*time.Second, 10*time.Millisecond)
+		for i := range attack {
+			attack[i].Time -= int64(back)
+			attack[i].Resource = fmt.Appendf(nil, "secret-%d", i)
+		}
+		run := judged(t, p, number(habit(400), attack))
+		if len(run.found) != 2 {
+			t.Errorf("dated back by %v: %d detections, want one of the pace and one of the resources", back, len(run.found))
+		}
 	}
 }
 

@@ -77,8 +77,11 @@ func newFeature(f detector.Feature, windowed bool) feature {
 }
 
 // observe takes a matching call in: first the evidence, from what the baselines predict,
-// then what the models learn. current says whether the call belongs to the open slot.
-func (w *watch) observe(r *rule, c *telemetry.Call, t int64, current bool) {
+// then what the models learn.
+//
+// A late call is evidence in the slot that is open when it comes. Its time is the word of
+// whoever sends it: an agent that dates its calls back must not be judged the milder for it.
+func (w *watch) observe(r *rule, c *telemetry.Call, t int64) {
 	quiet := t < w.quietUntil
 	known := r.known(w)
 	high := w.total > r.freeze
@@ -109,7 +112,7 @@ func (w *watch) observe(r *rule, c *telemetry.Call, t int64, current bool) {
 			}
 		}
 	}
-	if !quiet && current {
+	if !quiet {
 		w.weigh(r, c, known)
 	}
 }
