@@ -2,8 +2,10 @@ package pipeline_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +102,37 @@ func TestAKillOfTheWholeProcessLosesAndDoublesNothing(t *testing.T) {
 		}
 	}
 	t.Logf("%d calls, %d breaches, %d records of revocations under %d ids", sent, breaches, len(r.Revocations()), len(revocations))
+}
+
+func TestTheEmbeddedClickHouseAnswersNobodyWithoutItsPassword(t *testing.T) {
+	up := rig.Up(t, rig.Build(t), "--clickhouse.libchdb", chtest.Library(t))
+	c := up.Config().ClickHouse
+	ask := func(user, password string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+c.Addr+"/", strings.NewReader("SELECT 1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if user != "" {
+			req.SetBasicAuth(user, password)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	if got := ask(c.User, c.Password); got != http.StatusOK {
+		t.Errorf("status %d with the password", got)
+	}
+	for _, password := range []string{"", "wrong"} {
+		if got := ask(c.User, password); got == http.StatusOK {
+			t.Errorf("answered to the password %q", password)
+		}
+	}
+	if got := ask("", ""); got == http.StatusOK {
+		t.Error("answered to nobody")
+	}
 }
 
 func TestWithoutLibchdbTheRestRunsAndTheArchiveCatchesUpOnceItIsThere(t *testing.T) {
