@@ -194,8 +194,7 @@ func testInterruptedReplay(t *testing.T, c node.Config, dir string) {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
-	// What takes the stream apart wants to see 256 bytes before it decides what they are.
-	fmt.Fprintf(in, "%s\n%256s", `{"ts":"2026-01-01T00:00:00Z","tenant":"interrupted","agent":"a"}`, "")
+	fmt.Fprintln(in, `{"ts":"2026-01-01T00:00:00Z","tenant":"interrupted","agent":"a"}`)
 	awaitCall(t, c, "interrupted/a")
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)

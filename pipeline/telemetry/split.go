@@ -196,21 +196,29 @@ func (s *splitter) end() (Raw, error) {
 	return Raw{}, io.EOF
 }
 
-// recordsPrefix returns the length of {"Records":[ if the window begins with that.
+// recordsPrefix returns the length of {"Records":[ if the window begins with that. It reads
+// no further than it must: a stream that is written as it goes may not go on for hours.
 func (s *splitter) recordsPrefix() int {
 	const longest = 256 // white space included
-	for len(s.window()) < longest && s.fill() {
-	}
-	w := s.window()
-	at := 0
-	for _, token := range []string{`{`, `"Records"`, `:`, `[`} {
-		rest := bytes.TrimLeft(w[at:], " \t\r\n")
-		if !bytes.HasPrefix(rest, []byte(token)) {
-			return 0
+	for {
+		n, undecided := matchRecords(s.window())
+		if !undecided || len(s.window()) >= longest || !s.fill() {
+			return n
 		}
-		at = len(w) - len(rest) + len(token)
 	}
-	return at
+}
+
+// matchRecords returns the length of {"Records":[ where w begins with that, and whether
+// more bytes are needed to tell.
+func matchRecords(w []byte) (n int, undecided bool) {
+	for _, token := range []string{`{`, `"Records"`, `:`, `[`} {
+		rest := bytes.TrimLeft(w[n:], " \t\r\n")
+		if !bytes.HasPrefix(rest, []byte(token)) {
+			return 0, bytes.HasPrefix([]byte(token), rest)
+		}
+		n = len(w) - len(rest) + len(token)
+	}
+	return n, false
 }
 
 // bad makes a bad call of the first n bytes of the window and what was discarded before.

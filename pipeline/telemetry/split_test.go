@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -158,4 +160,39 @@ func TestABrokenStreamEndsWithItsError(t *testing.T) {
 	if diff := cmp.Diff([]string{"1 json " + lineA, "2 json " + lineB, "error"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// trickle gives what is there and then waits, as a pipe does.
+type trickle struct{ parts chan string }
+
+func (r trickle) Read(p []byte) (int, error) {
+	part, ok := <-r.parts
+	if !ok {
+		return 0, io.EOF
+	}
+	return copy(p, part), nil
+}
+
+func TestACallIsGivenAsSoonAsItIsWhole(t *testing.T) {
+	parts := make(chan string, 1)
+	next, stop := iter.Pull2(Split(trickle{parts}, Auto, Limits{}))
+	defer stop()
+	for i := range 3 {
+		line := fmt.Sprintf(`{"id":"%d","ts":"2026-01-01T00:00:00Z","tenant":"t","agent":"a"}`+"\n", i)
+		parts <- line
+		got := make(chan string, 1)
+		go func() {
+			raw, err, _ := next()
+			got <- fmt.Sprintf("%s %v", raw.Bytes, err)
+		}()
+		select {
+		case s := <-got:
+			if want := strings.TrimSuffix(line, "\n") + " <nil>"; s != want {
+				t.Errorf("got %q, want %q", s, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("a whole call is held back until more is written")
+		}
+	}
+	close(parts)
 }
