@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mattn/go-isatty"
+	"github.com/schollz/progressbar/v3"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -41,27 +43,9 @@ func (d *demo) history(ctx context.Context) error {
 	d.now = time.Now()
 	from := d.now.Add(-historyDays * 24 * time.Hour)
 	d.fleet = fleet.New(fleet.Options{Seed: d.Seed, Start: from, DayShape: true})
-	producer, err := kgo.NewClient(append(pipeline.ProducerOptions(), kgo.SeedBrokers(d.config.Kafka.Brokers...), kgo.ProducerLinger(5*time.Millisecond))...)
+	start := time.Now()
+	n, err := d.sendHistory(ctx, from)
 	if err != nil {
-		return err
-	}
-	defer producer.Close()
-	d.counts = map[string]int{}
-	start, n := time.Now(), 0
-	var failed error
-	var c telemetry.Call
-	for fc := range d.fleet.Calls(from, d.now) {
-		fc.Telemetry(&c)
-		producer.Produce(ctx, node.CallRecord(&c, telemetry.JSON, telemetry.AppendJSON(nil, &c)), func(_ *kgo.Record, err error) {
-			if err != nil {
-				failed = err
-			}
-		})
-		d.counts[fc.Agent]++
-		d.counts[fc.Tenant+"/"+fc.Identity]++
-		n++
-	}
-	if err := errors.Join(producer.Flush(ctx), failed); err != nil {
 		return err
 	}
 	if err := d.awaitDetect(ctx); err != nil {
@@ -73,10 +57,49 @@ func (d *demo) history(ctx context.Context) error {
 	return nil
 }
 
+// sendHistory sends the calls from a time on, and counts them by agent and by identity.
+func (d *demo) sendHistory(ctx context.Context, from time.Time) (n int, err error) {
+	producer, err := kgo.NewClient(append(pipeline.ProducerOptions(), kgo.SeedBrokers(d.config.Kafka.Brokers...), kgo.ProducerLinger(5*time.Millisecond))...)
+	if err != nil {
+		return 0, err
+	}
+	defer producer.Close()
+	bar := progress(historyDays*24, "hours of the past")
+	d.counts = map[string]int{}
+	var failed error
+	var c telemetry.Call
+	for fc := range d.fleet.Calls(from, d.now) {
+		fc.Telemetry(&c)
+		producer.Produce(ctx, node.CallRecord(&c, telemetry.JSON, telemetry.AppendJSON(nil, &c)), func(_ *kgo.Record, err error) {
+			if err != nil {
+				failed = err
+			}
+		})
+		d.counts[fc.Agent]++
+		d.counts[fc.Tenant+"/"+fc.Identity]++
+		if n++; n%1000 == 0 {
+			_ = bar.Set(int(fc.Time.Sub(from).Hours())) // it only shows
+		}
+	}
+	_ = bar.Finish()
+	return n, errors.Join(producer.Flush(ctx), failed)
+}
+
+// progress shows how far a long step is, on a terminal.
+func progress(steps int, what string) *progressbar.ProgressBar {
+	return progressbar.NewOptions(steps,
+		progressbar.OptionSetWriter(os.Stderr),
+		progressbar.OptionSetVisibility(isatty.IsTerminal(os.Stderr.Fd())),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionClearOnFinish(),
+	)
+}
+
 func all(*detector.Detection) bool { return true }
 
 // awaitDetect waits until the detect role has committed all that is in Kafka now: the calls,
-// and then what they led to in the exchange. What comes meanwhile does not count.
+// and then what they led to in the exchange; and until the detections of that were read. What
+// comes meanwhile does not count.
 func (d *demo) awaitDetect(ctx context.Context) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(d.config.Kafka.Brokers...))
 	if err != nil {
@@ -93,7 +116,23 @@ func (d *demo) awaitDetect(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return d.awaitDetections(ctx)
+}
+
+// awaitDetections waits until the watcher has read all detections that are in Kafka now.
+func (d *demo) awaitDetections(ctx context.Context) error {
+	all, err := d.kept(ctx, pipeline.TopicDetections)
+	if err != nil {
+		return err
+	}
+	if err := until(ctx, 10*time.Second, "all detections are read", func() bool {
+		n, err := d.watch.progress()
+		return err != nil || n >= all
+	}); err != nil {
+		return err
+	}
+	_, err = d.watch.progress()
+	return err
 }
 
 // committed reports whether the detect role has committed these offsets.

@@ -47,15 +47,17 @@ func (d *demo) startNode(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
-// awaitNode waits until Kafka, NATS and ClickHouse of the node answer.
+// awaitNode waits until NATS and ClickHouse of the node answer, or the process has ended.
 func (d *demo) awaitNode(ctx context.Context, p *process) error {
 	c := node.Default()
 	c.Dir = d.Dir
-	return until(ctx, 20*time.Second, "the node is up", func() bool {
+	ended := false
+	err := until(ctx, 20*time.Second, "the node is up", func() bool {
 		select {
 		case err := <-p.done:
 			p.done <- err
-			return false
+			ended = true
+			return true
 		default:
 		}
 		found, err := c.Find()
@@ -70,6 +72,10 @@ func (d *demo) awaitNode(ctx context.Context, p *process) error {
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
+	if err == nil && ended {
+		err = errors.New("the node ended")
+	}
+	return err
 }
 
 // kill ends the process as a power cut would.

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -19,7 +20,8 @@ type watcher struct {
 
 	mu    sync.Mutex
 	found []detector.Detection
-	err   error
+	read  int64 // records
+	err   error // of a record that is no detection
 }
 
 func openWatcher(ctx context.Context, c node.Config) (*watcher, error) {
@@ -44,13 +46,21 @@ func (w *watcher) run(ctx context.Context) {
 			err := json.Unmarshal(r.Value, &d)
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			w.read++
 			if err != nil {
-				w.err = err
+				w.err = fmt.Errorf("cannot read a detection: %w", err)
 				return
 			}
 			w.found = append(w.found, d)
 		})
 	}
+}
+
+// progress returns how many records were read, and what was wrong with one.
+func (w *watcher) progress() (int64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.read, w.err
 }
 
 // detections returns what was found so far and meets the test, each id once.
