@@ -64,9 +64,7 @@ func (d *Decoder) oneRecord(c *Call, last bool) error {
 	start := s.i
 	if s.cloudTrail(c) && (!last || s.end() || s.fail(ReasonTrailingData)) {
 		if s.i-start <= s.limits.MaxBytes {
-			d.derive(c, s.b[start:s.i])
-			d.index++
-			return nil
+			return d.finish(c, s.b[start:s.i])
 		}
 		s.fail(ReasonTooLarge)
 	}

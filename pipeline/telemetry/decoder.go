@@ -88,9 +88,37 @@ func (d *Decoder) Next(c *Call) error {
 	} else if !d.scan.native(c) || !d.scan.end() && !d.scan.fail(ReasonTrailingData) {
 		return d.bad()
 	}
-	d.derive(c, d.raw)
+	return d.finish(c, d.raw)
+}
+
+// finish refuses a call that could not be stopped and fills in what it did not say.
+func (d *Decoder) finish(c *Call, raw []byte) error {
 	d.index++
+	if field := unstoppable(c); field != "" {
+		return &BadCall{Reason: ReasonFieldTooLong, Detail: field + " is longer than a revocation can carry", Index: d.index - 1}
+	}
+	d.derive(c, raw)
 	return nil
+}
+
+// unstoppable returns the name of the call that is too long for a revocation, if one is.
+func unstoppable(c *Call) string {
+	switch {
+	case len(c.Tenant) > MaxTenant:
+		return "tenant"
+	case len(c.Agent) > MaxName:
+		return "agent"
+	case len(c.Identity) > MaxName:
+		return "identity"
+	case len(c.Session) > MaxName:
+		return "session"
+	}
+	for _, member := range c.Chain {
+		if len(member) > MaxName {
+			return "chain member"
+		}
+	}
+	return ""
 }
 
 // Format returns the format of the message, which after Start(Auto, …) is what its bytes

@@ -10,6 +10,12 @@ const (
 	DefaultMaxContext = 64       // context entries
 	DefaultMaxDepth   = 64       // nested objects and arrays in JSON
 
+	// MaxTenant and MaxName bound the names that a revocation can carry. An agent, identity,
+	// session or chain member with a longer name could not be stopped, so its calls are
+	// refused, and a guard denies them.
+	MaxTenant = 256
+	MaxName   = 1 << 10
+
 	// ratioFrom is how many bytes may come out of gzip before the ratio counts: short
 	// repetitive calls compress well and harm nobody.
 	ratioFrom = 1 << 20

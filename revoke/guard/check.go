@@ -50,6 +50,7 @@ func (v Verdict) String() string {
 // The reasons of a decision that no revocation made.
 const (
 	ReasonUnidentified = "unidentified: the call has no tenant or no agent"
+	ReasonUnstoppable  = "unstoppable: a name of the call is longer than a revocation can carry"
 	ReasonNotServed    = "this guard does not hear of the call's tenant"
 	ReasonNotSynced    = "not synced: the active revocations are not loaded yet"
 	ReasonStale        = "stale: the stream of revocations is out of reach"
@@ -80,6 +81,9 @@ func (g *Guard) decide(c *Call) Decision {
 	if c.Tenant == "" || c.Agent == "" {
 		return Decision{Verdict: Deny, Reason: ReasonUnidentified}
 	}
+	if unstoppable(c) {
+		return Decision{Verdict: Deny, Reason: ReasonUnstoppable}
+	}
 	if g.tenants != nil {
 		if _, ok := g.tenants[c.Tenant]; !ok {
 			return Decision{Verdict: Deny, Reason: ReasonNotServed}
@@ -99,6 +103,20 @@ func (g *Guard) decide(c *Call) Decision {
 		return Decision{}
 	}
 	return Decision{Verdict: e.verdict, Revocation: e.rev, Reason: e.reason, entry: e}
+}
+
+// unstoppable reports whether a name of the call is longer than a revocation can carry: it
+// would walk past the switch.
+func unstoppable(c *Call) bool {
+	if len(c.Tenant) > revoke.MaxTenant || len(c.Agent) > revoke.MaxSubject || len(c.Identity) > revoke.MaxSubject || len(c.Session) > revoke.MaxSubject {
+		return true
+	}
+	for _, member := range c.Chain {
+		if len(member) > revoke.MaxSubject {
+			return true
+		}
+	}
+	return false
 }
 
 // verdictOf is what an action means for a call. What is not known denies.
