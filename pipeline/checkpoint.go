@@ -23,7 +23,7 @@ type checkpoint struct {
 	origins watermarks
 }
 
-const markerVersion = 1
+const markerVersion = 2
 
 var errMarker = errors.New("garbled checkpoint marker")
 
@@ -57,7 +57,8 @@ func appendMarker(b []byte, c checkpoint) []byte {
 	for at, last := range c.origins {
 		b = append(b, byte(at.by))
 		b = binary.AppendVarint(b, int64(at.partition))
-		b = binary.AppendVarint(b, last)
+		b = binary.AppendVarint(b, last.offset)
+		b = binary.AppendVarint(b, int64(last.index))
 	}
 	return b
 }
@@ -90,7 +91,8 @@ func parseMarker(b []byte) (checkpoint, error) {
 		by := detector.Entity(b[0])
 		b = b[1:]
 		partition := int32(varint())
-		c.origins[place{by, partition}] = varint()
+		offset := varint()
+		c.origins[stream{by, partition}] = reached{offset, int32(varint())}
 	}
 	if b == nil || len(b) > 0 {
 		return c, errMarker

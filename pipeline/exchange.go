@@ -100,24 +100,30 @@ func (p *packer) record(by detector.Entity, c *telemetry.Call, src shard.Source)
 	return &p.records[len(p.records)-1]
 }
 
-// watermarks hold, for each partition of calls, the last place that reached an exchange
-// shard. A replay repeats exchange records; each counts once.
-type watermarks map[place]int64
+// watermarks hold, for each grouping and partition of calls, the last call that reached an
+// exchange shard. A replay repeats exchange records; each counts once.
+type watermarks map[stream]reached
 
-type place struct {
+// stream is the calls of one partition on their way to the shards of one grouping. They
+// come in the order of their places.
+type stream struct {
 	by        detector.Entity
 	partition int32
 }
 
-// passed reports whether the origin was seen already, and remembers it if not. Places
-// are compared as offset and index in one number: an offset's record holds far fewer
-// calls than 1<<20.
+// reached is the place of a call in its partition.
+type reached struct {
+	offset int64
+	index  int32
+}
+
+// passed reports whether the origin was seen already, and remembers it if not.
 func (w watermarks) passed(o origin) bool {
-	at := place{o.by, o.partition}
-	now := o.offset<<20 | int64(o.index)
-	if last, ok := w[at]; ok && now <= last {
+	from := stream{o.by, o.partition}
+	last, ok := w[from]
+	if ok && (o.offset < last.offset || o.offset == last.offset && o.index <= last.index) {
 		return true
 	}
-	w[at] = now
+	w[from] = reached{o.offset, o.index}
 	return false
 }
