@@ -6,35 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
 )
-
-// Watch loads the detectors of a folder, and again at each tick, until ctx ends or ticks is
-// closed. It calls changed with the first set and whenever the content of the files is another.
-// The set is the one in force: where a file is wrong now, the version of it that was right before
-// stays, and errs says what is wrong.
-//
-// It compares content, not times or events, so it sees what editors, rsync and the symbolic
-// links of Kubernetes config maps do alike.
-func Watch(ctx context.Context, dir string, ticks <-chan time.Time, changed func(set *Set, errs Errors)) {
-	var r Reloader
-	for {
-		if set, errs, ok := r.Reload(os.DirFS(dir)); ok {
-			changed(set, errs)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case _, ok := <-ticks:
-			if !ok {
-				return
-			}
-		}
-	}
-}
 
 // Reloader remembers the version of each detector file that is in force. Its zero value has none.
 // It is for one goroutine.
@@ -73,6 +48,29 @@ func (r *Reloader) Reload(files fs.FS) (set *Set, errs Errors, changed bool) {
 	errs.sort()
 	r.errs = errs
 	return r.set, errs, true
+}
+
+// Watch reloads the files at once and again at each tick, until ctx ends or ticks is closed. It
+// calls changed whenever the content of the files is another. The set is the one in force:
+// where a file is wrong now, the version of it that was right before stays, and errs says what
+// is wrong.
+//
+// It compares content, not times or events, so it sees what editors, rsync and the symbolic
+// links of Kubernetes config maps do alike.
+func (r *Reloader) Watch(ctx context.Context, files fs.FS, ticks <-chan time.Time, changed func(set *Set, errs Errors)) {
+	for {
+		if set, errs, ok := r.Reload(files); ok {
+			changed(set, errs)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-ticks:
+			if !ok {
+				return
+			}
+		}
+	}
 }
 
 // divide parts the files into those in force, which come first and so keep their ids, and

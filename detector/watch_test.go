@@ -163,7 +163,7 @@ func TestWatchFollowsAFolderLikeAConfigMap(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		detector.Watch(ctx, dir, ticks, func(s *detector.Set, errs detector.Errors) {
+		new(detector.Reloader).Watch(ctx, os.DirFS(dir), ticks, func(s *detector.Set, errs detector.Errors) {
 			reports <- report{ids(s), len(errs)}
 		})
 	}()

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -207,4 +208,18 @@ func TestAFolderOfDetectorsIsReloadedAndABrokenFileKeepsItsOldVersion(t *testing
 	if len(fired) != 2 || !fired["loop/enforce"] || !fired["new/alert"] {
 		t.Errorf("fired %v, want the old version beside the new file", fired)
 	}
+
+	for _, name := range []string{"loop.yaml", "new.yaml"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rig.Await(t, 20*time.Second, func() error {
+		if up.Journal.Count("level=ERROR", "no detector is left") == 0 {
+			return errors.New("nobody says that no detector is left")
+		}
+		return nil
+	})
+	r.Send(loopCalls("stopped-all-the-same", time.Now())...)
+	awaitDenied(t, g, "stopped-all-the-same")
 }

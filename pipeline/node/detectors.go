@@ -91,22 +91,17 @@ func (n *running) loadDetectors() (*detector.Plan, error) {
 func (n *running) watchDetectors(ctx context.Context, d *pipeline.Detect) {
 	tick := time.NewTicker(reloadEvery)
 	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		set, errs, changed := n.detectors.Reload(n.detectors.files)
-		if !changed {
-			continue
-		}
+	n.detectors.Watch(ctx, n.detectors.files, tick.C, func(set *detector.Set, errs detector.Errors) {
 		for _, e := range errs {
 			n.log.Error("detector file refused; its last right version stays", "err", e)
 		}
+		if len(set.Plan.Detectors) == 0 {
+			n.log.Error("no detector is left; the ones that ran go on", "dir", n.Detectors.Dir)
+			return
+		}
 		d.Reload(set.Plan)
 		n.log.Info("detectors reloaded", "detectors", len(set.Plan.Detectors))
-	}
+	})
 }
 
 // detectors are the files of detectors and what of them is in force.
