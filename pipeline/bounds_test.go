@@ -18,9 +18,9 @@ import (
 	"github.com/estop-project/estop/revoke"
 )
 
-// longest is a name as long as one may be, of characters that JSON makes six times as long.
-func longest(name string) string {
-	return name + strings.Repeat("<", telemetry.DefaultMaxField-len(name))
+// longest is a text as long as it may be, of characters that JSON makes six times as long.
+func longest(text string, most int) []byte {
+	return []byte(text + strings.Repeat("<", most-len(text)))
 }
 
 // What does not compress, as state hardly does, must not wait in a batch until that is
@@ -51,9 +51,10 @@ func TestADetectionWithTheLongestNamesStopsTheAgentAndNothingElse(t *testing.T) 
 	r.Detect(rig.Plan(t, loop("loop", "enforce")))
 	calls := loopCalls("hostile", time.Now())
 	for _, c := range calls {
-		c.Resource, c.Action, c.Session = []byte(longest("r")), []byte(longest("a")), []byte(longest("s"))
+		c.Resource, c.Action = longest("r", telemetry.DefaultMaxField), longest("a", telemetry.DefaultMaxField)
+		c.Session = longest("s", telemetry.MaxName)
 		for i := range telemetry.DefaultMaxChain {
-			c.Chain = append(c.Chain, []byte(longest(fmt.Sprint("member-", i))))
+			c.Chain = append(c.Chain, longest(fmt.Sprint("member-", i), telemetry.MaxName))
 		}
 	}
 	r.Send(calls...)
@@ -84,7 +85,7 @@ warmup: {calls: 1, slots: 1}
 	var calls []*telemetry.Call
 	for i := range slots {
 		for a := range agents {
-			c := rig.Call("c", longest(fmt.Sprint("agent-", a)), "doc", past.Add(time.Duration(i)*2*time.Minute))
+			c := rig.Call("c", string(longest(fmt.Sprint("agent-", a), telemetry.MaxName)), "doc", past.Add(time.Duration(i)*2*time.Minute))
 			c.Identity, c.Session = nil, nil
 			calls = append(calls, c)
 		}
