@@ -71,6 +71,9 @@ func onceInClickHouse(t testing.TB, r *rig.Rig, calls int) {
 }
 
 func TestAnOutageOfClickHouseSlowsNoKillAndLosesNothing(t *testing.T) {
+	if slower > 1 {
+		t.Skip("the race detector slows the load and the engines by different amounts: this one is about latency")
+	}
 	outage := 30 * time.Second
 	if testing.Short() {
 		outage = 5 * time.Second

@@ -110,9 +110,10 @@ func (a *Archiver) Run(ctx context.Context) error {
 // before.
 func (a *Archiver) migrate(ctx context.Context) bool {
 	for pause := newBackoff(); ; {
+		began := a.options.Clock()
 		err := Migrate(ctx, a.options.ClickHouse)
 		if err == nil {
-			a.outage.over()
+			a.outage.over(began)
 			return true
 		}
 		if ctx.Err() != nil {
@@ -214,23 +215,27 @@ type outage struct {
 	clock func() time.Time
 
 	mu    sync.Mutex
-	since time.Time
+	since time.Time // of the first failure; zero: no outage
+	last  time.Time // of the last failure
 }
 
 func (o *outage) failed(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.last = o.clock()
 	if !o.since.IsZero() {
 		return
 	}
-	o.since = o.clock()
+	o.since = o.last
 	o.log.Warn("ClickHouse does not take rows; they wait in Kafka until it does", "error", err)
 }
 
-func (o *outage) over() {
+// over says that an attempt which began at a time has succeeded. One that began before the
+// last failure was only quick enough: ClickHouse may be gone all the same.
+func (o *outage) over(began time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.since.IsZero() {
+	if o.since.IsZero() || !began.After(o.last) {
 		return
 	}
 	o.log.Info("ClickHouse takes rows again", "after", o.clock().Sub(o.since).Round(time.Millisecond))

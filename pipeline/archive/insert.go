@@ -79,9 +79,10 @@ func (i *insertion) repeat(token string, lo, hi int) (refusal, err error) {
 		if err := i.fence(); err != nil {
 			return nil, err
 		}
+		began := w.archiver.options.Clock()
 		err := i.attempt(token, lo, hi)
 		if err == nil {
-			w.archiver.outage.over()
+			w.archiver.outage.over(began)
 			w.archiver.metrics.rows.WithLabelValues(i.batch.table).Add(float64(hi - lo))
 			return nil, nil
 		}
