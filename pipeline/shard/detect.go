@@ -1,15 +1,12 @@
 package shard
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/binary"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/telemetry"
+	"github.com/estop-project/estop/revoke"
 )
 
 // detect writes the detection of a rule that fired at call c. Only here, a few times a
@@ -17,7 +14,7 @@ import (
 func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64, src Source, reason string) {
 	by, tenant, name := splitEntityKey(e.key)
 	d := detector.Detection{
-		ID:        DetectionID(r.ID, e.key, src),
+		ID:        revoke.ID(r.ID, e.key, src.Topic, src.Partition, src.Offset, src.Index),
 		Time:      time.Unix(0, t).UTC(),
 		Detector:  r.ID,
 		Version:   r.Version,
@@ -52,24 +49,6 @@ func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64,
 	s.Stats.Detections++
 	s.Detections = append(s.Detections, Detected{d, r.index})
 	w.fired(t + int64(r.Quiet))
-}
-
-var idEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
-
-// DetectionID is the hash of what makes a detection itself: the detector, the entity and
-// the place of the breaking call in the log. A replay makes the same id again.
-func DetectionID(detectorID, entity string, src Source) string {
-	h := sha256.New()
-	for _, part := range []string{detectorID, entity, src.Topic} {
-		h.Write([]byte(part))
-		h.Write([]byte{0})
-	}
-	var place [16]byte
-	binary.BigEndian.PutUint32(place[:], uint32(src.Partition))
-	binary.BigEndian.PutUint64(place[4:], uint64(src.Offset))
-	binary.BigEndian.PutUint32(place[12:], uint32(src.Index))
-	h.Write(place[:])
-	return strings.ToLower(idEncoding.EncodeToString(h.Sum(nil)[:15]))
 }
 
 // appendSamples says, for each feature of a watch, what was observed and what its

@@ -2,7 +2,6 @@ package shard
 
 import (
 	"math"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -67,7 +66,7 @@ func (k *kinds) draw(h uint64, t int64, surprise, hold bool) {
 		}
 	case seen || !hold:
 		k.known.Learn(h)
-	case len(k.held) < maxFresh:
+	case len(k.held) < maxHeld:
 		k.held = append(k.held, heldKind{h, 1, t})
 	}
 }
@@ -104,7 +103,7 @@ func (k *kinds) heldAt(h uint64) int {
 func (k *kinds) settle(t int64, surprise bool) {
 	kept := k.held[:0]
 	for _, h := range k.held {
-		if surprise && t-h.since < int64(heldFor/time.Nanosecond) {
+		if surprise && t-h.since < int64(heldFor) {
 			kept = append(kept, h)
 			continue
 		}

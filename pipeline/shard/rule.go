@@ -61,7 +61,7 @@ func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 func (r *rule) excepted(bits []uint64, t int64) bool {
 	for i := range r.Exceptions {
 		x := &r.Exceptions[i]
-		if x.Match.Eval(bits) && (x.Until.IsZero() || t < x.Until.UnixNano()) {
+		if x.Match.Eval(bits) && x.Holds(t) {
 			return true
 		}
 	}
@@ -90,8 +90,8 @@ const heldFor = time.Hour
 // maxHeldDraws bounds the work of learning a held kind.
 const maxHeldDraws = 1000
 
-// maxFresh bounds the held kinds of one feature.
-const maxFresh = 64
+// maxHeld bounds the held kinds of one feature.
+const maxHeld = 64
 
 // known reports whether the baselines of an entity have seen enough to speak.
 func (r *rule) known(w *watch) bool {

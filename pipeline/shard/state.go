@@ -209,7 +209,7 @@ func (w *watch) load(b []byte) error {
 			return errState
 		}
 		k.last, k.begun = r.uint64(), r.uvarint() == 1
-		for n := min(r.uvarint(), maxFresh); n > 0 && r.err == nil; n-- {
+		for n := min(r.uvarint(), maxHeld); n > 0 && r.err == nil; n-- {
 			k.held = append(k.held, heldKind{r.uint64(), uint32(r.uvarint()), r.varint()})
 		}
 	}
