@@ -3,7 +3,6 @@ package pipeline_test
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -204,14 +203,7 @@ warmup: {calls: 1, slots: 1}
 		return nil
 	})
 	role.Stop()
-	samples := 0
-	for _, record := range r.Records(pipeline.TopicFeatures) {
-		var some []json.RawMessage
-		if err := json.Unmarshal(record.Value, &some); err != nil {
-			t.Fatal(err)
-		}
-		samples += len(some)
-	}
+	samples := samplesIn(t, r)
 	if want := agents * (slots - 1); samples != want {
 		t.Errorf("%d samples, want %d", samples, want)
 	}

@@ -71,6 +71,20 @@ func TestADetectionWithTheLongestNamesStopsTheAgentAndNothingElse(t *testing.T) 
 	}
 }
 
+// samplesIn counts the samples in the topic of features.
+func samplesIn(t *testing.T, r *rig.Rig) int {
+	t.Helper()
+	samples := 0
+	for _, record := range r.Records(pipeline.TopicFeatures) {
+		var some []detector.Sample
+		if err := json.Unmarshal(record.Value, &some); err != nil {
+			t.Fatal(err)
+		}
+		samples += len(some)
+	}
+	return samples
+}
+
 func TestSamplesOfTheLongestNamesFitIntoRecords(t *testing.T) {
 	r := rig.New(t, rig.Options{Partitions: 1})
 	role := r.Detect(rig.Plan(t, `id: baseline
@@ -93,14 +107,7 @@ warmup: {calls: 1, slots: 1}
 	r.Send(calls...)
 	r.Judged()
 	role.Stop()
-	samples := 0
-	for _, record := range r.Records(pipeline.TopicFeatures) {
-		var some []detector.Sample
-		if err := json.Unmarshal(record.Value, &some); err != nil {
-			t.Fatal(err)
-		}
-		samples += len(some)
-	}
+	samples := samplesIn(t, r)
 	if want := agents * (slots - 1); samples != want {
 		t.Errorf("%d samples, want %d", samples, want)
 	}

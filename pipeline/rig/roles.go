@@ -6,6 +6,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -76,6 +77,15 @@ func (r *Role) Stop() {
 type Detect struct {
 	*Role
 	*pipeline.Detect
+	nats *nats.Conn
+}
+
+// Hears waits until the role's connection has been given all that NATS had for it.
+func (d *Detect) Hears() {
+	d.t.Helper()
+	if err := d.nats.Flush(); err != nil {
+		d.t.Fatal(err)
+	}
 }
 
 // Detect starts a process's worth of the detect role: connections, publisher, shards.
@@ -99,7 +109,7 @@ func (r *Rig) Detect(plan *detector.Plan, change ...func(*pipeline.Options)) *De
 		r.t.Fatal(err)
 	}
 	metrics, _ := o.Registerer.(*prometheus.Registry)
-	return &Detect{r.run(metrics, d.Run), d}
+	return &Detect{r.run(metrics, d.Run), d, nc}
 }
 
 // Archive starts the archive role.
