@@ -285,8 +285,8 @@ func (r *reader) budget(n *yaml.Node, d *draft) {
 	}
 	d.Budget = strings.Join(strings.Fields(text), " ")
 	d.Level = models.AlarmLevelCalls(span * slots / alarms)
-	if d.Level < math.Log(100) {
-		r.fail(n, "write a longer time", "the budget %q allows a false alarm within 100 slots of %s", shorten(text), formatDuration(d.Slot))
+	if d.Level < math.Log(minSlots) {
+		r.fail(n, "write a longer time", "the budget %q allows a false alarm within %d slots of %s", shorten(text), minSlots, formatDuration(d.Slot))
 	}
 }
 

@@ -1,6 +1,10 @@
 package detector
 
-import "time"
+import (
+	"math"
+	"slices"
+	"time"
+)
 
 // Field names a part of a call that match conditions can test. Fields from FieldContext
 // on are context entries: FieldContext+i is the entry Plan.ContextKeys[i].
@@ -16,6 +20,9 @@ const (
 	FieldAction
 	FieldResource
 	FieldOutcome
+	FieldParent  // the agent that delegated the call: the chain's last member but one; absent without one
+	FieldChain   // the whole delegation chain; features only
+	FieldCall    // the action and the resource together; features only
 	FieldContext // the first context entry
 )
 
@@ -31,6 +38,9 @@ const (
 	ByChainRoot
 	ByTenant
 	ByResource
+	// ByParent is the agent that delegated the call, or the call's own agent where nobody did:
+	// so a parent's own calls and those of its children meet.
+	ByParent
 )
 
 // Measure is what a window adds up for each matching call.
@@ -43,6 +53,7 @@ const (
 	MeasureDenied                  // 1 for each call whose outcome is denied
 	MeasureBytesIn                 // bytes
 	MeasureBytesOut                // bytes
+	MeasureLatency                 // seconds
 )
 
 // FeatureKind is how a feature is computed.
@@ -70,15 +81,20 @@ const (
 type Feature struct {
 	Name    string // as the analyst wrote it, normalised: count(calls, 10s)
 	Kind    FeatureKind
-	Measure Measure       // KindCount, KindRate
-	Field   Field         // KindDistinct, KindNew, KindSurprise
-	Window  time.Duration // KindCount, KindRate, KindDistinct
+	Measure Measure       // KindCount, KindRate, KindMax
+	Field   Field         // KindDistinct, KindNew, KindSurprise, KindSequence, KindBurst
+	Window  time.Duration // KindCount, KindRate, KindDistinct, KindMax
 }
 
 // Evidence is one baseline whose e-detector adds to a detector's evidence.
 type Evidence struct {
-	Feature int // index into Compiled.Features; KindCount, KindNew or KindSurprise
+	Feature int // index into Compiled.Features; any but KindRate, KindDistinct, KindDepth, KindRecurs
 	Weight  float64
+	// Seasonal says that the baseline of a count knows the hour of the week.
+	Seasonal bool
+	// Memory is for how long a baseline of counts and sizes remembers, in the calls' own time
+	// if every slot is active; 0 is the shard's default.
+	Memory time.Duration
 }
 
 // Scope is what a response stops.
@@ -142,6 +158,13 @@ type Compiled struct {
 	When       *Program
 	WhenText   string
 	Exceptions []Exception
+	// Within says that evidence gathers inside one session of the entity and the budget counts
+	// sessions: what is learned is the entity's, what is judged is the session.
+	Within bool
+	// Relearn is the field whose new value lets an entity's baselines relearn: the version that
+	// its calls carry. HasRelearn says whether there is one.
+	Relearn    Field
+	HasRelearn bool
 	// Quiet is for how long after a detection the same entity does not fire again.
 	Quiet time.Duration
 }
@@ -190,3 +213,25 @@ func (p *Plan) Enforcer(i int) (Enforcer, bool) {
 	e := p.enforcers[i]
 	return e, e.Compiled != nil
 }
+
+// ScaleBudget returns the same plan with k times the budget of every detector: k = 10 allows
+// ten times as many false alarms. Levels below that of one false alarm in 100 slots stay there.
+func (p *Plan) ScaleBudget(k float64) *Plan {
+	scaled := *p
+	scaled.Detectors = make([]*Compiled, len(p.Detectors))
+	scaled.enforcers = slices.Clone(p.enforcers)
+	for i, d := range p.Detectors {
+		c := *d
+		if len(c.Evidence) > 0 {
+			c.Level = max(c.Level-math.Log(k), math.Log(minSlots))
+		}
+		scaled.Detectors[i] = &c
+		if scaled.enforcers[i].Compiled != nil {
+			scaled.enforcers[i].Compiled = &c
+		}
+	}
+	return &scaled
+}
+
+// minSlots is the least number of slots to a false alarm that a budget may ask for.
+const minSlots = 100

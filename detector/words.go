@@ -4,9 +4,9 @@ import "slices"
 
 // The words of the language, each list indexed by the constants of its type.
 var (
-	fieldWords    = []string{"tenant", "agent", "identity", "session", "chain_root", "action", "resource", "outcome"}
-	entityWords   = []string{"agent", "identity", "session", "chain_root", "tenant", "resource"}
-	measureWords  = []string{"calls", "errors", "denied", "bytes_in", "bytes_out"}
+	fieldWords    = []string{"tenant", "agent", "identity", "session", "chain_root", "action", "resource", "outcome", "parent", "chain", "call"}
+	entityWords   = []string{"agent", "identity", "session", "chain_root", "tenant", "resource", "parent"}
+	measureWords  = []string{"calls", "errors", "denied", "bytes_in", "bytes_out", "latency"}
 	scopeWords    = []string{"agent", "identity", "session", "chain", "tenant"}
 	actionWords   = []string{"", "throttle", "restrict", "revoke"} // actions begin at 1
 	modeWords     = []string{"observe", "alert", "enforce"}
@@ -18,7 +18,7 @@ var (
 const contextPrefix = "context."
 
 // entityFields are the fields that hold each entity.
-var entityFields = []Field{FieldAgent, FieldIdentity, FieldSession, FieldChainRoot, FieldTenant, FieldResource}
+var entityFields = []Field{FieldAgent, FieldIdentity, FieldSession, FieldChainRoot, FieldTenant, FieldResource, FieldParent}
 
 // String returns the field as it is written in detectors; all context entries are "context",
 // Plan.FieldName knows which.
