@@ -121,30 +121,7 @@ func (b *CountBaseline) LogTail(n float64) float64 {
 
 // Quantile returns the smallest n with P(N ≤ n) ≥ p: 1 for p ≤ 0, +Inf for p ≥ 1. Small n are
 // counted up to, about 50 ns; others take a search of about 2·log2(n) steps of the law.
-func (b *CountBaseline) Quantile(p float64) float64 {
-	switch {
-	case !(p > 0):
-		return 1
-	case p >= 1:
-		return math.Inf(1)
-	}
-	if m, ok := b.law.walk(p); ok {
-		return m + 1
-	}
-	enough := func(m float64) bool { return b.law.tail(m+1) <= 1-p }
-	low, high := -1.0, 0.0 // enough(high), not enough(low)
-	for step := math.Ceil(b.law.mean) + 1; !enough(high) && high < maxCount; step *= 2 {
-		low, high = high, high+step
-	}
-	for high-low > 1 {
-		if mid := math.Floor((low + high) / 2); enough(mid) {
-			high = mid
-		} else {
-			low = mid
-		}
-	}
-	return high + 1
-}
+func (b *CountBaseline) Quantile(p float64) float64 { return 1 + b.law.quantile(p) }
 
 // maxCount is the largest count that is told from its neighbours.
 const maxCount = 1e15
@@ -175,6 +152,32 @@ func (l *nbinom) logPMF(k float64) float64 {
 	d := (k - l.mean) * q           // k - n·x, and also n·q - r
 	log := stirling(n) - stirling(k) - l.stirlingSize - deviance(k, n*l.x, d) - deviance(l.size, n*q, -d)
 	return log - 0.5*math.Log(2*math.Pi*k*n/l.size)
+}
+
+// quantile returns the smallest m with P(M ≤ m) ≥ p: 0 for p ≤ 0, +Inf for p ≥ 1.
+func (l *nbinom) quantile(p float64) float64 {
+	switch {
+	case !(p > 0):
+		return 0
+	case p >= 1:
+		return math.Inf(1)
+	}
+	if m, ok := l.walk(p); ok {
+		return m
+	}
+	enough := func(m float64) bool { return l.tail(m+1) <= 1-p }
+	low, high := -1.0, 0.0 // enough(high), not enough(low)
+	for step := math.Ceil(l.mean) + 1; !enough(high) && high < maxCount; step *= 2 {
+		low, high = high, high+step
+	}
+	for high-low > 1 {
+		if mid := math.Floor((low + high) / 2); enough(mid) {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	return high
 }
 
 // walk returns the smallest m with P(M ≤ m) ≥ p, if it is below longestWalk.
