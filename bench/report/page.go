@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -16,10 +17,12 @@ func (r *Report) page() []byte {
 	fmt.Fprintf(&b, "# %s\n\n", r.Title)
 	fmt.Fprintf(&b, "Measured %s on %s, %d cores, %d MiB, %s; commit `%s`; seed %d.\n",
 		r.Measured.Format("2006-01-02 15:04 MST"), r.Machine.Processor, r.Machine.Cores, r.Machine.MemoryMiB, r.Machine.System, r.Commit, r.Seed)
-	fmt.Fprintf(&b, "What each figure means: docs/benchmarks.md.\n\n")
-	fmt.Fprintf(&b, "| figure | value | unit | goal | met |\n|---|---:|---|---|---|\n")
-	for _, f := range r.Figures {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", f.Name, number(f.Value), f.Unit, f.Goal, met(f))
+	fmt.Fprintf(&b, "What each figure means: %s.\n", cmp.Or(r.Manual, "docs/benchmarks.md"))
+	for _, set := range r.sets() {
+		if set != "" {
+			fmt.Fprintf(&b, "\n## %s\n", set)
+		}
+		r.pageOf(&b, set)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "\n%s\n", note)
@@ -35,6 +38,35 @@ func (r *Report) page() []byte {
 	}
 	b.WriteString(strings.Join(vs, ", ") + ".\n")
 	return b.Bytes()
+}
+
+// pageOf writes the figures and the tables of one set.
+func (r *Report) pageOf(b *bytes.Buffer, set string) {
+	if of := figuresOf(r.Figures, set); len(of) > 0 {
+		b.WriteString("\n| figure | value | unit | goal | met |\n|---|---:|---|---|---|\n")
+		for _, f := range of {
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", f.Name, number(f.Value), f.Unit, f.Goal, met(f))
+		}
+	}
+	for _, t := range r.Tables {
+		if t.Set != set {
+			continue
+		}
+		fmt.Fprintf(b, "\n%s\n\n| %s |\n|%s\n", t.Title, strings.Join(t.Columns, " | "), strings.Repeat("---|", len(t.Columns)))
+		for _, row := range t.Rows {
+			fmt.Fprintf(b, "| %s |\n", strings.Join(row, " | "))
+		}
+	}
+}
+
+func figuresOf(all []Figure, set string) []Figure {
+	var of []Figure
+	for _, f := range all {
+		if f.Set == set {
+			of = append(of, f)
+		}
+	}
+	return of
 }
 
 // commands returns the commands of the figures, each once, in order.

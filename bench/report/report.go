@@ -6,6 +6,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,16 +17,20 @@ type Report struct {
 	Title    string            `json:"title"`
 	Measured time.Time         `json:"measured"`
 	Machine  Machine           `json:"machine"`
-	Versions map[string]string `json:"versions"` // of Go and of the engines that took part
-	Seed     uint64            `json:"seed"`     // of all that was drawn
-	Commit   string            `json:"commit"`   // with -dirty where the tree had changes
+	Versions map[string]string `json:"versions"`         // of Go and of the engines that took part
+	Seed     uint64            `json:"seed"`             // of all that was drawn
+	Commit   string            `json:"commit"`           // with -dirty where the tree had changes
+	Manual   string            `json:"manual,omitempty"` // the page that says what the figures mean; docs/benchmarks.md by default
 	Notes    []string          `json:"notes,omitempty"`
 	Figures  []Figure          `json:"figures"`
+	Tables   []Table           `json:"tables,omitempty"`
+	Plots    []Plot            `json:"plots,omitempty"`
 }
 
 // Figure is one thing that was measured. One that falls short of its goal stays, with OK
 // false.
 type Figure struct {
+	Set     string  `json:"set,omitempty"` // what was measured on, where a report has several
 	Name    string  `json:"name"`
 	Value   float64 `json:"value"`
 	Unit    string  `json:"unit"`
@@ -43,11 +48,18 @@ func New(root, title string, seed uint64, now time.Time) *Report {
 	}
 }
 
-// Add adds a figure and holds it against its goal.
+// Add adds a figure and holds it against its goal. One that is not a finite number was not
+// measured, and only a note says so.
 func (r *Report) Add(f Figure) {
+	if !finite(f.Value) {
+		r.Note("%s: there was nothing to measure it on (%v).", f.Name, f.Value)
+		return
+	}
 	f.OK = f.Goal.Met(f.Value)
 	r.Figures = append(r.Figures, f)
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // Note adds a sentence about the run, such as what was left out and why.
 func (r *Report) Note(format string, args ...any) {

@@ -1,0 +1,50 @@
+package report
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+)
+
+//go:embed page.html
+var pageHTML string
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"number": number,
+	"svg":    func(p Plot) template.HTML { return template.HTML(p.svg()) }, // all text in it is escaped
+	"colour": func(i int) string { return fmt.Sprintf("c%d", i%colours) },
+}).Parse(pageHTML))
+
+// section is what the page shows of one set.
+type section struct {
+	Set     string
+	Figures []Figure
+	Tables  []Table
+	Plots   []Plot
+}
+
+// HTML writes the report as one page that needs nothing else: no script, no font, no picture
+// from elsewhere.
+func (r *Report) HTML(w io.Writer) error {
+	var sections []section
+	for _, set := range r.sets() {
+		s := section{Set: set, Figures: figuresOf(r.Figures, set)}
+		for _, t := range r.Tables {
+			if t.Set == set {
+				s.Tables = append(s.Tables, t)
+			}
+		}
+		for _, p := range r.Plots {
+			if p.Set == set {
+				s.Plots = append(s.Plots, p)
+			}
+		}
+		sections = append(sections, s)
+	}
+	err := pageTemplate.Execute(w, map[string]any{"Report": r, "Sections": sections, "Commands": r.commands()})
+	if err != nil {
+		return fmt.Errorf("cannot write report %q as HTML: %w", r.Title, err)
+	}
+	return nil
+}
