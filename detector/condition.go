@@ -2,6 +2,7 @@ package detector
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -212,7 +213,11 @@ func (c *condition) name(n *ast.IdentifierNode) kind {
 	}
 	size, err := parseSize(text)
 	if err != nil {
-		c.fail(n, "", "%s is a duration; here a number is wanted", text)
+		hint := ""
+		if d, err := parseDuration(text); err == nil {
+			hint = fmt.Sprintf("a latency is in seconds: write %g", d.Seconds())
+		}
+		c.fail(n, hint, "%s is a duration; here a number is wanted", text)
 		return isBroken
 	}
 	c.push(n, instruction{op: opNumber, value: size})

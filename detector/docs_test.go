@@ -37,7 +37,7 @@ func TestTheManualNamesEveryWordOfTheLanguage(t *testing.T) {
 	words := slices.Concat(
 		detectorKeys, baselineKeys, warmupKeys, responseKeys, exceptionKeys, testKeys, testCallsKeys, expectKeys, matchWords,
 		modifierWords, featureWords, fieldWords, entityWords, measureWords, scopeWords, actionWords[1:], modeWords, severityWords,
-		outcomeWords, boundWords, unitWords,
+		outcomeWords, boundWords, unitWords, seasonWords, withinWords,
 	)
 	for _, w := range words {
 		if !regexp.MustCompile("`[^`\n]*\\b" + w + "|[0-9]" + w).MatchString(manual) {

@@ -1,26 +1,20 @@
 package detector
 
 import (
-	"fmt"
-	"math"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/estop-project/estop/models"
 )
 
 // The keys of each mapping of the language. schema.json lists the same.
 var (
 	detectorKeys = []string{
-		"id", "title", "description", "severity", "tags", "mode", "match", "group_by", "baseline", "budget",
-		"slot", "warmup", "when", "quiet", "response", "exceptions", "tests",
+		"id", "title", "description", "severity", "tags", "mode", "match", "group_by", "within", "baseline", "budget",
+		"slot", "warmup", "relearn", "when", "quiet", "response", "exceptions", "tests",
 	}
-	baselineKeys  = []string{"feature", "weight"}
+	baselineKeys  = []string{"feature", "weight", "season", "memory"}
 	warmupKeys    = []string{"calls", "slots", "time"}
 	responseKeys  = []string{"action", "scope", "for"}
 	exceptionKeys = []string{"match", "until", "owner", "reason"}
@@ -36,7 +30,7 @@ const (
 
 // The bounds of what a detector may say.
 const (
-	maxSlot       = time.Hour
+	maxSlot       = day
 	maxResponse   = 30 * day
 	maxWarmup     = 1_000_000
 	maxWarmupTime = 30 * day
@@ -50,7 +44,9 @@ type draft struct {
 	idNode   *yaml.Node
 	match    *tree
 	features features
-	excuses  []*tree // the matches of Exceptions, by index
+	excuses  []*tree      // the matches of Exceptions, by index
+	memories []*yaml.Node // of Evidence, by index; nil where it does not say
+	relearn  string       // the context entry, where Relearn is FieldContext
 	response *Response
 	tests    []Test
 }
@@ -128,198 +124,4 @@ func (r *reader) choose(o object, key string, words []string, set func(i int)) {
 			set(i)
 		}
 	}
-}
-
-// evidence reads the baselines and what belongs to them.
-func (r *reader) evidence(o object, d *draft) {
-	d.Slot, d.WarmupCalls, d.WarmupSlots = defaultSlot, defaultWarmupCalls, defaultWarmupSlots
-	v := o.values["baseline"]
-	if v == nil {
-		for _, key := range []string{"budget", "slot", "warmup"} {
-			if k := o.keys[key]; k != nil {
-				r.fail(k, "add baseline: or leave it out", "%s means nothing without a baseline", key)
-			}
-		}
-		return
-	}
-	nodes := r.items(v, "baseline")
-	for _, item := range nodes {
-		r.baseline(item, d)
-	}
-	r.slot(o, d)
-	r.warmup(o, d)
-	if b := r.need(o, "a detector with a baseline", "budget"); b != nil {
-		r.budget(b, d)
-	}
-}
-
-func (r *reader) baseline(n *yaml.Node, d *draft) {
-	const what = "a baseline"
-	o, ok := r.object(n, what, baselineKeys)
-	if !ok {
-		return
-	}
-	e := Evidence{Weight: 1}
-	if v := o.values["weight"]; v != nil {
-		e.Weight = r.weight(v)
-	}
-	v := r.need(o, what, "feature")
-	if v == nil {
-		return
-	}
-	i, ok := r.featureText(v, d.GroupBy, &d.features)
-	if !ok {
-		return
-	}
-	f := d.features.list[i]
-	counts := f.Kind == KindCount && f.Measure <= MeasureDenied
-	if !counts && f.Kind != KindNew && f.Kind != KindSurprise {
-		r.fail(v, "use it in when:, or write count(calls, 10s), new(resource) or surprise(agent)", "there is no baseline for %s", f.Name)
-		return
-	}
-	if slices.ContainsFunc(d.Evidence, func(other Evidence) bool { return other.Feature == i }) {
-		r.fail(v, "", "the baseline of %s comes twice", f.Name)
-		return
-	}
-	e.Feature = i
-	d.Evidence = append(d.Evidence, e)
-}
-
-func (r *reader) weight(n *yaml.Node) float64 {
-	text, ok := r.text(n, "weight")
-	if !ok {
-		return 1
-	}
-	w, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(w > 0 && w <= 1000) {
-		r.fail(n, "", "weight must be a number over 0 and up to 1000, not %q", shorten(text))
-		return 1
-	}
-	return w
-}
-
-// slot reads the step of the e-detector. Counts are evidence once for each slot, so their
-// window must be the slot: overlapping windows would count one call twice.
-func (r *reader) slot(o object, d *draft) {
-	given := o.values["slot"]
-	if given != nil {
-		if s, ok := r.duration(given, "slot", minWindow, maxSlot); ok {
-			d.Slot = s
-		}
-	}
-	first := ""
-	for _, e := range d.Evidence {
-		f := d.features.list[e.Feature]
-		if f.Kind != KindCount {
-			continue
-		}
-		if given == nil && first == "" {
-			d.Slot = f.Window
-			if d.Slot > maxSlot {
-				r.fail(o.keys["baseline"], "", "the window of %s is over %s, the longest slot", f.Name, formatDuration(maxSlot))
-			}
-		}
-		if f.Window != d.Slot {
-			other := "the slot"
-			if given == nil {
-				other = first
-			}
-			r.fail(o.keys["baseline"], "make them the same", "%s and %s have different lengths", f.Name, other)
-			return
-		}
-		first = f.Name
-	}
-}
-
-func (r *reader) warmup(o object, d *draft) {
-	v := o.values["warmup"]
-	if v == nil {
-		return
-	}
-	w, ok := r.object(v, "warmup", warmupKeys)
-	if !ok {
-		return
-	}
-	for key, to := range map[string]*int{"calls": &d.WarmupCalls, "slots": &d.WarmupSlots} {
-		if v := w.values[key]; v != nil {
-			if i, ok := r.integer(v, "warmup "+key, 1, maxWarmup); ok {
-				*to = int(i)
-			}
-		}
-	}
-	if v := w.values["time"]; v != nil {
-		d.WarmupTime, _ = r.duration(v, "warmup time", 0, maxWarmupTime)
-	}
-}
-
-// budgetUnits are the lengths of time that a budget counts.
-var budgetUnits = map[string]time.Duration{"hour": time.Hour, "day": day, "week": 7 * day}
-
-// budget reads "1 per 1000 agent-days" or "1 per 1000000 calls" and sets the alarm level. The e-detector
-// steps once for each active slot, of which there are at most as many as slots of time, and at most
-// as many as calls: so the level is the same function of either.
-func (r *reader) budget(n *yaml.Node, d *draft) {
-	const form = "write 1 per 1000 %s-days or 1 per 1000000 calls"
-	hint := fmt.Sprintf(form, entityPhrase(d.GroupBy))
-	text, ok := r.text(n, "budget")
-	if !ok {
-		return
-	}
-	words := strings.Fields(text)
-	if len(words) == 3 { // 1 per agent-day
-		words = slices.Insert(words, 2, "1")
-	}
-	if len(words) != 4 || words[1] != "per" {
-		r.fail(n, hint, "the budget %q is not a phrase of the form N per M UNIT", shorten(text))
-		return
-	}
-	alarms, err1 := strconv.ParseFloat(words[0], 64)
-	span, err2 := strconv.ParseFloat(strings.ReplaceAll(words[2], "_", ""), 64)
-	if err1 != nil || err2 != nil || !(alarms > 0) || !(span > 0) || math.IsInf(alarms/span, 0) || math.IsInf(span/alarms, 0) {
-		r.fail(n, hint, "the numbers of the budget %q must be positive", shorten(text))
-		return
-	}
-	slots, ok := r.budgetSlots(n, words[3], d)
-	if !ok {
-		return
-	}
-	d.Budget = strings.Join(strings.Fields(text), " ")
-	d.Level = models.AlarmLevelCalls(span * slots / alarms)
-	if d.Level < math.Log(minSlots) {
-		r.fail(n, "write a longer time", "the budget %q allows a false alarm within %d slots of %s", shorten(text), minSlots, formatDuration(d.Slot))
-	}
-}
-
-// budgetSlots returns how many slots one unit of a budget holds.
-func (r *reader) budgetSlots(n *yaml.Node, unit string, d *draft) (float64, bool) {
-	if unit == "call" || unit == "calls" {
-		return 1, true
-	}
-	offset := len([]rune(n.Value[:strings.LastIndex(n.Value, unit)]))
-	entity, span, _ := cutLast(unit, "-")
-	length, ok := budgetUnits[strings.TrimSuffix(span, "s")]
-	if !ok {
-		known := []string{"calls"}
-		for _, s := range []string{"days", "hours", "weeks"} {
-			known = append(known, entityPhrase(d.GroupBy)+"-"+s)
-		}
-		r.failIn(n, offset, didYouMean(unit, known), "a budget is not counted in %q", shorten(unit))
-		return 0, false
-	}
-	right := entityPhrase(d.GroupBy)
-	if entity = strings.ReplaceAll(entity, "_", "-"); entity != right && entity != "entity" {
-		r.failIn(n, offset, fmt.Sprintf("write %s-%s", right, span), "the budget counts %s but the detector groups by %s", shorten(unit), d.GroupBy)
-		return 0, false
-	}
-	return length.Seconds() / d.Slot.Seconds(), true
-}
-
-// entityPhrase is an entity as a part of a budget's unit: chain-root in chain-root-days.
-func entityPhrase(e Entity) string { return strings.ReplaceAll(e.String(), "_", "-") }
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return "", s, false
 }

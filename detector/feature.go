@@ -15,30 +15,6 @@ const (
 	maxWindow = 7 * day
 )
 
-// featureWords are the functions that make features.
-var featureWords = []string{"count", "sum", "rate", "distinct", "new", "surprise"}
-
-// summed are the measures that each windowed function adds up.
-var summed = map[string][]string{
-	"count": {"calls", "errors", "denied"},
-	"sum":   {"bytes_in", "bytes_out"},
-	"rate":  measureWords,
-}
-
-// fieldsOf are the fields of a call that distinct, new and surprise tell apart, beside context
-// entries. Every session is new, so new(session) would say nothing.
-var fieldsOf = map[string][]string{
-	"distinct": {"tenant", "agent", "identity", "session", "chain_root", "action", "resource"},
-	"new":      {"tenant", "agent", "identity", "chain_root", "action", "resource"},
-	"surprise": {"tenant", "agent", "identity", "chain_root", "action", "resource"},
-}
-
-// examples are shown where a feature is written wrongly. Their commas tell the arguments.
-var examples = map[string]string{
-	"count": "count(calls, 10s)", "sum": "sum(bytes_out, 1m)", "rate": "rate(calls, 1s)",
-	"distinct": "distinct(resource, 1m)", "new": "new(resource)", "surprise": "surprise(agent)",
-}
-
 // features are the features of one detector, without repeats.
 type features struct {
 	list []Feature
@@ -63,23 +39,22 @@ func (c *condition) feature(call *ast.CallNode) (int, bool) {
 		c.fail(call, "", "only features can be called")
 		return 0, false
 	}
-	name := callee.Value
-	example, ok := examples[name]
-	if !ok {
-		c.fail(call, didYouMean(name, featureWords), "unknown feature %q", shorten(name))
+	fn := functionOf(func(f *function) bool { return f.name == callee.Value })
+	if fn == nil {
+		c.fail(call, didYouMean(callee.Value, featureWords), "unknown feature %q", shorten(callee.Value))
 		return 0, false
 	}
-	arity := 1 + strings.Count(example, ",")
+	arity := 1 + strings.Count(fn.example, ",")
 	if len(call.Arguments) != arity {
-		c.fail(call, "write "+example, "%s takes %d argument(s), not %d", name, arity, len(call.Arguments))
+		c.fail(call, "write "+fn.example, "%s takes %d argument(s), not %d", fn.name, arity, len(call.Arguments))
 		return 0, false
 	}
-	var f Feature
+	f := Feature{Kind: fn.kind}
 	var key string
-	if summed[name] != nil {
-		ok = c.measure(&f, name, call.Arguments[0])
+	if fn.measures != nil {
+		ok = c.measure(&f, fn, call.Arguments[0])
 	} else {
-		key, ok = c.distinguished(&f, name, call.Arguments[0])
+		key, ok = c.distinguished(&f, fn, call.Arguments[0])
 	}
 	if arity == 2 {
 		ok = c.window(&f, call.Arguments[1]) && ok
@@ -87,7 +62,7 @@ func (c *condition) feature(call *ast.CallNode) (int, bool) {
 	if !ok {
 		return 0, false
 	}
-	f.Name = f.text(key)
+	f.Name = f.text(fn, key)
 	i := c.features.add(f, key)
 	if i == maxFeatures {
 		c.fail(call, "", "the detector names more than %d features", maxFeatures)
@@ -96,24 +71,18 @@ func (c *condition) feature(call *ast.CallNode) (int, bool) {
 	return i, true
 }
 
-// measure reads the first argument of count, sum and rate.
-func (c *condition) measure(f *Feature, name string, arg ast.Node) bool {
-	f.Kind = KindCount
-	if name == "rate" {
-		f.Kind = KindRate
-	}
-	w, ok := c.word(arg, name, "a measure")
+// measure reads the first argument of a function that takes a measure.
+func (c *condition) measure(f *Feature, fn *function, arg ast.Node) bool {
+	w, ok := c.word(arg, fn, "a measure")
 	if !ok {
 		return false
 	}
-	if !slices.Contains(summed[name], w) {
-		hint := didYouMean(w, summed[name])
-		for _, other := range []string{"count", "sum"} {
-			if slices.Contains(summed[other], w) {
-				hint = fmt.Sprintf("write %s(%s, …)", other, w)
-			}
+	if !slices.Contains(fn.measures, w) {
+		hint := didYouMean(w, fn.measures)
+		if other := functionOf(func(f *function) bool { return slices.Contains(f.measures, w) }); other != nil {
+			hint = fmt.Sprintf("write %s(%s, …)", other.name, w)
 		}
-		c.fail(arg, hint, "%s has no measure %q", name, shorten(w))
+		c.fail(arg, hint, "%s has no measure %q", fn.name, shorten(w))
 		return false
 	}
 	i, _ := oneOf(measureWords, w)
@@ -121,32 +90,31 @@ func (c *condition) measure(f *Feature, name string, arg ast.Node) bool {
 	return true
 }
 
-// distinguished reads the first argument of distinct, new and surprise; key is that of a context entry.
-func (c *condition) distinguished(f *Feature, name string, arg ast.Node) (key string, ok bool) {
-	switch name {
-	case "distinct":
-		f.Kind = KindDistinct
-	case "new":
-		f.Kind = KindNew
-	case "surprise":
-		f.Kind = KindSurprise
-	}
-	if key, ok := contextEntry(arg); ok {
+// distinguished reads the first argument of a function that takes a field; key is that of a context entry.
+func (c *condition) distinguished(f *Feature, fn *function, arg ast.Node) (key string, ok bool) {
+	if key, ok := contextEntry(arg); ok && fn.context {
 		f.Field = FieldContext
 		return key, true
+	} else if ok {
+		c.fail(arg, didYouMean("", fn.fields), "%s does not work on context entries", fn.name)
+		return "", false
 	}
-	w, ok := c.word(arg, name, "a field")
+	w, ok := c.word(arg, fn, "a field")
 	if !ok {
 		return "", false
 	}
-	if !slices.Contains(fieldsOf[name], w) {
-		c.fail(arg, didYouMean(w, append(slices.Clone(fieldsOf[name]), "context.KEY")), "%s does not work on %q", name, shorten(w))
+	if !slices.Contains(fn.fields, w) {
+		known := fn.fields
+		if fn.context {
+			known = slices.Concat(known, []string{"context.KEY"})
+		}
+		c.fail(arg, didYouMean(w, known), "%s does not work on %q", fn.name, shorten(w))
 		return "", false
 	}
 	i, _ := oneOf(fieldWords, w)
 	f.Field = Field(i)
 	if f.Field == c.groupBy.Field() {
-		c.fail(arg, "", "%s(%s) says nothing: the detector groups by %s, so it is always the same", name, w, w)
+		c.fail(arg, "", "%s(%s) says nothing: the detector groups by %s, so it is always the same", fn.name, w, w)
 		return "", false
 	}
 	return "", true
@@ -169,10 +137,10 @@ func contextEntry(arg ast.Node) (key string, ok bool) {
 	return key + "." + property.Value, ok
 }
 
-func (c *condition) word(arg ast.Node, name, what string) (string, bool) {
+func (c *condition) word(arg ast.Node, fn *function, what string) (string, bool) {
 	id, ok := arg.(*ast.IdentifierNode)
 	if !ok || c.quantities[arg.Location().From] != "" {
-		c.fail(arg, "", "the first argument of %s must be %s", name, what)
+		c.fail(arg, "", "the first argument of %s must be %s", fn.name, what)
 		return "", false
 	}
 	return id.Value, true
@@ -194,24 +162,21 @@ func (c *condition) window(f *Feature, arg ast.Node) bool {
 }
 
 // text returns the feature as an analyst writes it, normalised.
-func (f Feature) text(key string) string {
-	arg := f.Field.String()
+func (f Feature) text(fn *function, key string) string {
+	arg := f.argument(key)
+	if fn.measures != nil {
+		arg = f.Measure.String()
+	}
+	if f.Window > 0 {
+		arg += ", " + formatDuration(f.Window)
+	}
+	return fmt.Sprintf("%s(%s)", fn.name, arg)
+}
+
+// argument returns the feature's field as an analyst writes it.
+func (f Feature) argument(key string) string {
 	if f.Field == FieldContext {
-		arg = contextPrefix + key
+		return contextPrefix + key
 	}
-	switch f.Kind {
-	case KindCount:
-		name := "count"
-		if f.Measure == MeasureBytesIn || f.Measure == MeasureBytesOut {
-			name = "sum"
-		}
-		return fmt.Sprintf("%s(%s, %s)", name, f.Measure, formatDuration(f.Window))
-	case KindRate:
-		return fmt.Sprintf("rate(%s, %s)", f.Measure, formatDuration(f.Window))
-	case KindDistinct:
-		return fmt.Sprintf("distinct(%s, %s)", arg, formatDuration(f.Window))
-	case KindSurprise:
-		return fmt.Sprintf("surprise(%s)", arg)
-	}
-	return fmt.Sprintf("new(%s)", arg)
+	return f.Field.String()
 }

@@ -29,6 +29,8 @@ func FuzzLoad(f *testing.F) {
 		head + "match: {context.a|re|not: '(', agent|cidr: [::1/0]}", head + "exceptions: [{match: [{any: [{agent: a}]}], until: 2027-01-01, reason: x}]",
 		"id: x\ntitle: x\nwhen: count(calls, 1m) / 0 > 1e400 or 0x > 1..2 and #.a ?? {b} | c(1) ? `x` : \"y\" in [1]",
 		"id: x\ntitle: x\nwhen: distinct(context.a.b, 1h) > 1 and new(context['c']) > 0 or let x = 1; x > 0 or if a { b } else { c }",
+		"id: x\ntitle: x\ngroup_by: parent\nwithin: session\nbaseline: [{feature: sequence(call)}, {feature: repeats(call)}, {feature: burst(resource)}]\nbudget: 1 per 1000 sessions\nrelearn: context.version\n",
+		"id: x\ntitle: x\nbaseline: [{feature: 'max(latency, 24h)', memory: 42d}, {feature: 'count(calls, 1d)', season: hour-of-week}, {feature: new(chain)}]\nbudget: 1 per 1000 agent-weeks\nmatch: {parent|exists: false, chain: x, call: y}\n",
 		head + "tests: [{name: x, start: 1970-01-01, calls: [{agent: 'a{r%3}', action: b, at: 1d1h1m1s1ms, repeat: 3, every: 1s}], expect: {detections: 3}}]",
 	} {
 		f.Add(seed)
@@ -99,7 +101,8 @@ func use(t *testing.T, set *detector.Set) {
 func FuzzWhen(f *testing.F) {
 	for _, seed := range []string{
 		"count(calls, 1m) / 2 > 5 and not (rate(errors, 1s) * 1KiB <= -3)", "1 < distinct(agent, 1h) < 7 || false", "new(resource) == 1.5e3",
-		"a ? b : c", "x not in y", "count(calls, 1m) |> f()", "5MiB > 3s", "_ + __ > 1s", "surprise(context.a['b'].c) ?? 1", "((((", "é10s > 5",
+		"a ? b : c", "x not in y", "count(calls, 1m) |> f()", "5MiB > 3s", "_ + __ > 1s", "surprise(context.a['b'].c) ?? 1",
+		"max(latency, 1m) > 2.5 or depth(chain) > 8 or recurs(chain) > 0", "repeats(call) > 50 and sequence(resource) > 9", "burst(chain_root) > 20 or surprise(parent) > 9 or new(call) > 0", "((((", "é10s > 5",
 	} {
 		f.Add(seed)
 	}

@@ -20,6 +20,9 @@ func link(drafts []*draft) *Plan {
 		for i, t := range d.excuses {
 			compiled.Exceptions[i].Match = l.formula(t)
 		}
+		if compiled.HasRelearn && compiled.Relearn == FieldContext {
+			compiled.Relearn = l.context(d.relearn)
+		}
 		var enforcer Enforcer
 		if compiled.Mode == Enforce {
 			enforcer = Enforcer{Compiled: &compiled, response: *d.response}

@@ -13,7 +13,7 @@ import (
 	"github.com/estop-project/estop/detector"
 )
 
-// whole uses every key of the language once.
+// whole uses every key of the language once, but within, which excludes slots.
 const whole = `id: whole
 title: The whole language
 description: All keys.
@@ -27,10 +27,13 @@ group_by: identity
 baseline:
   - feature: count(calls, 60s)
     weight: 2
+    season: hour-of-week
+    memory: 42d
   - feature: surprise(context.tool.name)
 budget: 1 per 1000 identity-days
 slot: 1m
 warmup: {calls: 50, slots: 5}
+relearn: context.version
 when: rate(calls, 1s) > 500 or distinct(resource, 1h) > 300
 quiet: 5m
 response: {action: throttle, scope: chain, for: 90s}
@@ -76,9 +79,9 @@ func TestEveryKeyReachesThePlan(t *testing.T) {
 			{Name: "rate(calls, 1s)", Kind: detector.KindRate, Window: time.Second},
 			{Name: "distinct(resource, 1h)", Kind: detector.KindDistinct, Field: detector.FieldResource, Window: time.Hour},
 		},
-		Evidence: []detector.Evidence{{Feature: 0, Weight: 2}, {Feature: 1, Weight: 1}},
+		Evidence: []detector.Evidence{{Feature: 0, Weight: 2, Seasonal: true, Memory: 42 * 24 * time.Hour}, {Feature: 1, Weight: 1}},
 		Slot:     time.Minute, Level: math.Log(1000 * 24 * 60), Budget: "1 per 1000 identity-days",
-		WarmupCalls: 50, WarmupSlots: 5,
+		WarmupCalls: 50, WarmupSlots: 5, Relearn: detector.FieldContext + 2, HasRelearn: true,
 		WhenText: "rate(calls, 1s) > 500 or distinct(resource, 1h) > 300",
 		Exceptions: []detector.Exception{{
 			Until: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC), Owner: "sec-ops", Reason: "nightly backup",
@@ -92,7 +95,7 @@ func TestEveryKeyReachesThePlan(t *testing.T) {
 	if diff := cmp.Diff(want, p.Detectors[0], ignore); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"user_agent", "tool.name"}, p.ContextKeys); diff != "" {
+	if diff := cmp.Diff([]string{"user_agent", "tool.name", "version"}, p.ContextKeys); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]int{2, 3}, p.Detectors[0].When.Features()); diff != "" {

@@ -128,20 +128,18 @@ func (m matcher) test(key, value *yaml.Node) *tree {
 }
 
 func (m matcher) field(key *yaml.Node, name string) (Field, string, bool) {
-	if contextKey, ok := strings.CutPrefix(name, contextPrefix); ok {
-		if contextKey == "" {
-			m.fail(key, "write context.KEY", "the context entry has no name")
-			return 0, "", false
-		}
-		return FieldContext, contextKey, true
-	}
-	i, ok := oneOf(fieldWords, name)
-	if !ok {
-		known := append(slices.Clone(fieldWords), "context.KEY")
-		known = append(known, matchWords...)
+	field, contextKey, ok := fieldNamed(name, matchFields)
+	switch hint, forFeatures := featureFields[name]; {
+	case ok:
+	case name == contextPrefix:
+		m.fail(key, "write context.KEY", "the context entry has no name")
+	case forFeatures:
+		m.fail(key, hint, "%s is for features, not for a match", name)
+	default:
+		known := slices.Concat(matchFields, []string{"context.KEY"}, matchWords)
 		m.fail(key, didYouMean(name, known), "a call has no field %q", shorten(name))
 	}
-	return Field(i), "", ok
+	return field, contextKey, ok
 }
 
 // modifiers are what stands behind the | of a field.

@@ -84,6 +84,7 @@ func TestSchemaAndLoaderKnowTheSameWords(t *testing.T) {
 		want     []string
 	}{
 		{"detector", "severity", severityWords}, {"detector", "mode", modeWords}, {"detector", "group_by", entityWords},
+		{"detector", "within", withinWords}, {"baseline", "season", seasonWords},
 		{"response", "action", actionWords[1:]}, {"response", "scope", scopeWords}, {"calls", "outcome", outcomeWords},
 	} {
 		if diff := cmp.Diff(c.want, s.Defs[c.def].Properties[c.key].Enum); diff != "" {
@@ -96,9 +97,12 @@ func TestSchemaAndLoaderKnowTheSameWords(t *testing.T) {
 	if got, want := s.Defs["tag"].Pattern, tagForm.String(); got != want {
 		t.Errorf("form of a tag %s, want %s", got, want)
 	}
+	if got, want := s.Defs["detector"].Properties["relearn"].Pattern, fmt.Sprintf(`^(%s|context\..+)$`, strings.Join(edgeFields, "|")); got != want {
+		t.Errorf("fields to relearn by %s, want %s", got, want)
+	}
 	match := s.Defs["match"].OneOf[1]
 	for key := range match.PatternProperties {
-		want := fmt.Sprintf(`^(%s|context\.[^|]+)(\|(%s))*$`, strings.Join(fieldWords, "|"), strings.Join(modifierWords, "|"))
+		want := fmt.Sprintf(`^(%s|context\.[^|]+)(\|(%s))*$`, strings.Join(matchFields, "|"), strings.Join(modifierWords, "|"))
 		if key != want {
 			t.Errorf("fields and modifiers %s, want %s", key, want)
 		}
@@ -142,14 +146,26 @@ func TestTheCatalogueMeetsTheSchema(t *testing.T) {
 // What the loader refuses for its shape, the schema refuses too.
 func TestTheSchemaRefusesWrongShapes(t *testing.T) {
 	s := readSchema(t)
-	const right = "{id: x, title: x, when: 'count(calls, 1m) > 1'"
+	const learned = "{id: x, title: x"
+	const right = learned + ", when: 'count(calls, 1m) > 1'"
 	for yamlText, want := range map[string]bool{
 		right + "}": true,
 		right + ", match: {action|startswith: [a, b], any: [{agent: x}]}}": true,
 		right + ", response: {action: revoke, scope: agent, for: 15m}}":    true,
-		right + ", titel: x}":                             false,
-		right + ", mode: enforce}":                        false,
-		right + ", match: {}}":                            false,
+		right + ", titel: x}":                                false,
+		right + ", mode: enforce}":                           false,
+		right + ", match: {}}":                               false,
+		right + ", match: {parent: x, parent|exists: true}}": true,
+		right + ", match: {chain: x}}":                       false,
+		right + ", match: {call|re: x}}":                     false,
+		right + ", within: session}":                         false,
+		right + ", relearn: context.version}":                false,
+		learned + ", baseline: {feature: new(call)}, budget: 1 per 1000 sessions, within: session, relearn: context.version}":    true,
+		learned + ", baseline: {feature: new(call)}, budget: 1 per 1000 sessions, within: day}":                                  false,
+		learned + ", baseline: {feature: new(call)}, budget: 1 per 1000 agent-days, relearn: session}":                           false,
+		learned + ", baseline: {feature: 'count(calls, 1m)', season: hour-of-week, memory: 42d}, budget: 1 per 1000 agent-days}": true,
+		learned + ", baseline: {feature: 'count(calls, 1m)', season: weekly}, budget: 1 per 1000 agent-days}":                    false,
+		learned + ", baseline: {feature: 'count(calls, 1m)', memory: 42}, budget: 1 per 1000 agent-days}":                        false,
 		right + ", match: {acton: x}}":                    false,
 		right + ", match: {agent: []}}":                   false,
 		right + ", match: {agent: ''}}":                   false,

@@ -1,6 +1,9 @@
 package detector
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // The words of the language, each list indexed by the constants of its type.
 var (
@@ -16,6 +19,28 @@ var (
 
 // contextPrefix begins the name of a context entry in a match.
 const contextPrefix = "context."
+
+// matchFields are the fields that a match can test: all before the chain and the call, which are
+// values for features only.
+var matchFields = fieldWords[:FieldChain]
+
+// featureFields are the fields that are for features only, with what to write in a match instead.
+var featureFields = map[string]string{
+	"chain": "write chain_root, parent or agent",
+	"call":  "write action and resource",
+}
+
+// fieldNamed returns the field of a name that is among the known ones, or context.KEY.
+func fieldNamed(name string, known []string) (f Field, key string, ok bool) {
+	if key, ok := strings.CutPrefix(name, contextPrefix); ok {
+		return FieldContext, key, key != ""
+	}
+	if !slices.Contains(known, name) {
+		return 0, "", false
+	}
+	i, ok := oneOf(fieldWords, name)
+	return Field(i), "", ok
+}
 
 // entityFields are the fields that hold each entity.
 var entityFields = []Field{FieldAgent, FieldIdentity, FieldSession, FieldChainRoot, FieldTenant, FieldResource, FieldParent}
