@@ -22,7 +22,7 @@ var (
 const (
 	windowVersion        = 1
 	distinctVersion      = 1
-	countBaselineVersion = 1
+	countBaselineVersion = 2
 	noveltyVersion       = 1
 	eDetectorVersion     = 1
 )
@@ -358,8 +358,10 @@ func (b *CountBaseline) AppendBinary(buf []byte) ([]byte, error) {
 	for _, v := range [...]float64{b.prior.Mean, b.prior.Weight, b.prior.Memory} {
 		buf = appendShort(buf, v)
 	}
-	buf = binary.AppendUvarint(buf, uint64(b.slots))
-	if b.slots == 0 {
+	prior := NewCountBaseline(b.prior)
+	differs := b.weight != prior.weight || b.mean != prior.mean || b.spread != prior.spread
+	buf = binary.AppendUvarint(buf, uint64(b.slots)<<1|uint64(bit(differs)))
+	if !differs {
 		return buf, nil // the prior says it all
 	}
 	for _, v := range [...]float64{b.weight, b.mean, b.spread} {
@@ -376,10 +378,12 @@ func (b *CountBaseline) DecodeBinary(buf []byte) (rest []byte, err error) {
 	r.shortParameter(b.prior.Weight)
 	r.shortParameter(b.prior.Memory)
 	n := NewCountBaseline(b.prior)
-	if n.slots = float64(r.count(1 << 53)); n.slots > 0 {
+	slots := r.count(1 << 54)
+	n.slots = float64(slots >> 1)
+	if slots&1 != 0 {
 		n.weight, n.mean, n.spread = r.float(), r.float(), r.float()
 		const slack = 1 + 1e-9 // rounding
-		if n.weight < b.prior.Weight/slack || n.weight > b.prior.Memory*slack ||
+		if n.weight < leastWeight/slack || n.weight > b.prior.Memory*slack ||
 			n.mean < 0 || n.mean > maxCount || n.spread < 0 || n.spread > b.prior.Memory*maxCount*maxCount {
 			r.fail("a baseline")
 		}
@@ -390,6 +394,13 @@ func (b *CountBaseline) DecodeBinary(buf []byte) (rest []byte, err error) {
 	n.refresh()
 	*b = n
 	return r.rest, nil
+}
+
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // AppendBinary appends the state to b: each known kind's hash and count. It never fails.
