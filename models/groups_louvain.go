@@ -101,7 +101,7 @@ func renumber(of []int32) int {
 // modularity is Q where each node is a group.
 func (net *louvain) modularity() (q float64) {
 	for n, s := range net.strength {
-		q += net.inside[n]/net.total - s/net.total*(s/net.total)
+		q += net.inside[n]/net.total - resolution*s/net.total*(s/net.total)
 	}
 	return q
 }
@@ -163,7 +163,7 @@ func (m *mover) step(node int32) bool {
 	}
 	m.sum[own] -= strength
 	m.size[own]--
-	gain := func(c int32) float64 { return m.links[c] - strength*m.sum[c]/m.total }
+	gain := func(c int32) float64 { return m.links[c] - resolution*strength*m.sum[c]/m.total }
 	best, most := own, gain(own)+leastGain*m.total
 	for _, c := range m.near {
 		if g := gain(c); g > most {
