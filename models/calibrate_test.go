@@ -111,3 +111,67 @@ func TestNoveltyEValueHasExpectationAtMostOne(t *testing.T) {
 		}
 	}
 }
+
+// lawMasses gives each count from 0 on the logarithms of its two tails and of its
+// probability.
+func lawMasses(l nbinom, to float64, yield func(tail, next, logMass float64)) {
+	for k := 0.0; k < to; k++ {
+		tail, next := l.logTails(k)
+		yield(tail, next, tail+math.Log(-math.Expm1(next-tail)))
+	}
+}
+
+// E[e(mid-p)] is a plain sum. It is at most 1, and more than that of the p-value.
+func TestMidPMakesValidEValues(t *testing.T) {
+	for _, c := range []struct{ mean, size float64 }{{0.01, 1e6}, {0.3, 0.2}, {1, 1e6}, {3, 2}, {40, 1e4}, {40, 0.3}, {900, 5}} {
+		mid, plain, mass := 0.0, 0.0, 0.0
+		lawMasses(newNBinom(c.mean, c.size), 30*c.mean+2000, func(tail, next, logMass float64) {
+			mid += math.Exp(logMass + LogEFromLogP(LogMidP(tail, next)))
+			plain += math.Exp(logMass + LogEFromLogP(tail))
+			mass += math.Exp(logMass)
+		})
+		if math.Abs(mass-1) > 1e-9 || !(mid <= 1) || !(mid > plain) {
+			t.Errorf("mean %v, size %v: E[e(mid-p)] is %v, E[e(p)] %v, all probabilities together %v", c.mean, c.size, mid, plain, mass)
+		}
+	}
+}
+
+// P(randomised p ≤ x) is x for every x: the tails below x, and the part of the next mass.
+func TestRandomisedPIsUniform(t *testing.T) {
+	l := newNBinom(4, 1.5)
+	for _, x := range []float64{0.003, 0.1, 0.5, 0.77, 0.999} {
+		got := 0.0
+		const draws = 1000
+		lawMasses(l, 200, func(tail, next, logMass float64) {
+			for i := range draws {
+				if LogRandomP(tail, next, (float64(i)+0.5)/draws) <= math.Log(x) {
+					got += math.Exp(logMass) / draws
+				}
+			}
+		})
+		if math.Abs(got-x) > 1e-3 {
+			t.Errorf("P(p ≤ %v) is %v", x, got)
+		}
+	}
+}
+
+func TestMidPIsBetweenItsTailsFarOut(t *testing.T) {
+	l := newNBinom(20, 3)
+	was := 0.0
+	for k := 0.0; k < 1e14; k = math.Ceil(k*1.5) + 1 {
+		tail, next := l.logTails(k)
+		mid := LogMidP(tail, next)
+		if !(mid <= tail && mid >= next && mid >= tail-math.Ln2-1e-9 && mid <= was) {
+			t.Fatalf("count %v: mid-p %v between %v and %v, after %v", k, mid, tail, next, was)
+		}
+		was = mid
+	}
+	for _, c := range []struct{ tail, next, u, want float64 }{
+		{-1, -1e9, 0, math.Inf(-1)}, {-1, -1e9, 1, -1}, {math.NaN(), -1, 0.5, 0}, {-1, math.NaN(), 0.5, 0},
+		{math.Inf(-1), math.Inf(-1), 0.5, math.Inf(-1)}, {-1, 0, 0.5, -1}, {-1000, -1001, 0.5, -1000.3798854930417},
+	} {
+		if got := LogRandomP(c.tail, c.next, c.u); got != c.want && !(math.Abs(got-c.want) < 1e-9) {
+			t.Errorf("%+v gives %v", c, got)
+		}
+	}
+}

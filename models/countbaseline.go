@@ -119,6 +119,10 @@ func (b *CountBaseline) LogTail(n float64) float64 {
 	return b.lastTail
 }
 
+// LogTails returns log P(N ≥ n) and log P(N ≥ n+1) for a whole n, below the mean too, where
+// LogTail rounds up: what LogMidP and LogRandomP need.
+func (b *CountBaseline) LogTails(n float64) (tail, next float64) { return b.law.logTails(n - 1) }
+
 // Quantile returns the smallest n with P(N ≤ n) ≥ p: 1 for p ≤ 0, +Inf for p ≥ 1. Small n are
 // counted up to, about 50 ns; others take a search of about 2·log2(n) steps of the law.
 func (b *CountBaseline) Quantile(p float64) float64 { return 1 + b.law.quantile(p) }
@@ -250,6 +254,20 @@ func (l *nbinom) logTail(k float64) float64 {
 
 // fastMean keeps the continued fraction to some tens of steps, where r is not far below 1.
 const fastMean = 1000
+
+// logTails returns log P(M ≥ k) and log P(M ≥ k+1) for whole k. Above fastMean the latter
+// may be rounded up beyond the former, to which it is held.
+func (l *nbinom) logTails(k float64) (tail, next float64) {
+	k = min(k, maxCount)
+	of := func(k float64) float64 {
+		if k > l.mean {
+			return l.logTail(k)
+		}
+		return math.Log(l.tail(k))
+	}
+	tail = of(k)
+	return tail, min(tail, of(k+1))
+}
 
 // tail returns P(M ≥ k) for whole k.
 func (l *nbinom) tail(k float64) float64 {

@@ -153,6 +153,13 @@ func (b *SeasonalCount) LogTail(n float64, t int64) float64 {
 	return b.lastTail
 }
 
+// LogTails returns log P(N ≥ n) and log P(N ≥ n+1) for a whole n and a slot at t, below the
+// mean too: what LogMidP and LogRandomP need.
+func (b *SeasonalCount) LogTails(n float64, t int64) (tail, next float64) {
+	b.turn(slotOf(t, hourOfTime))
+	return b.law.logTails(n - 1)
+}
+
 // Quantile returns the smallest n with P(N ≤ n) ≥ p for a slot at t: 1 for p ≤ 0, +Inf for
 // p ≥ 1.
 func (b *SeasonalCount) Quantile(p float64, t int64) float64 {
