@@ -231,6 +231,10 @@ func (r *reader) warmup(o object, d *draft) {
 	if v := w.values["time"]; v != nil {
 		d.WarmupTime, _ = r.duration(v, "warmup time", 0, maxWarmupTime)
 	}
+	if v := w.values["peers"]; v != nil {
+		peers, _ := r.integer(v, "warmup peers", leastPeers, maxWarmup)
+		d.WarmupPeers = int(peers)
+	}
 }
 
 // relearn reads the field whose new value lets baselines relearn. A session, an outcome or a call

@@ -15,7 +15,7 @@ var (
 		"slot", "warmup", "relearn", "when", "quiet", "response", "exceptions", "tests",
 	}
 	baselineKeys  = []string{"feature", "weight", "season", "memory"}
-	warmupKeys    = []string{"calls", "slots", "time"}
+	warmupKeys    = []string{"calls", "slots", "time", "peers"}
 	responseKeys  = []string{"action", "scope", "for"}
 	exceptionKeys = []string{"match", "until", "owner", "reason"}
 )
@@ -34,6 +34,7 @@ const (
 	maxResponse   = 30 * day
 	maxWarmup     = 1_000_000
 	maxWarmupTime = 30 * day
+	leastPeers    = 3
 )
 
 // draft is a checked detector whose conditions are not yet part of a plan.

@@ -75,6 +75,22 @@ const (
 	// is, in nats: surprise(agent). As evidence a new edge goes on counting at each of its
 	// calls until it has proved itself: a thief is still a thief at the second call.
 	KindSurprise
+	// KindMax is the largest measure of one call in a sliding window: max(latency, 1m).
+	KindMax
+	// KindSequence is how unexpected the call's value of a field is after those of the calls
+	// before it in its session, in nats: sequence(action).
+	KindSequence
+	// KindRepeats is how many calls in a row only went round in a circle of at most eight calls,
+	// numbers in their resources left aside: repeats(call).
+	KindRepeats
+	// KindDepth is the number of members of the delegation chain: depth(chain).
+	KindDepth
+	// KindRecurs is how many members of the delegation chain are ones that stood in it before:
+	// recurs(chain).
+	KindRecurs
+	// KindBurst is how unexpected the number of calls over the edge from the entity to the
+	// call's value of a field is in this minute, in nats: burst(resource).
+	KindBurst
 )
 
 // Feature is one number that the shard keeps for each entity.
@@ -154,6 +170,9 @@ type Compiled struct {
 	// WarmupTime must have passed, in the calls' own time, since the entity's first call: what
 	// comes once a day must have had a day to come.
 	WarmupTime time.Duration
+	// WarmupPeers is from how many entities of the tenant on that have warmed up a further one
+	// is judged at once, by what those are like; 0: each only by its own past.
+	WarmupPeers int
 	// When is the hard limit; nil if there is none. Its values are Features, by index.
 	When       *Program
 	WhenText   string

@@ -40,7 +40,7 @@ func (o origin) append(b []byte) []byte {
 func parseOrigin(r *kgo.Record) (origin, error) {
 	for i := range r.Headers {
 		b := r.Headers[i].Value
-		if r.Headers[i].Key != headerOrigin || len(b) != originSize || b[0] > byte(detector.ByResource) {
+		if r.Headers[i].Key != headerOrigin || len(b) != originSize || b[0] > byte(detector.ByParent) {
 			continue
 		}
 		return origin{

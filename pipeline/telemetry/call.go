@@ -73,6 +73,14 @@ func (c *Call) Root() []byte {
 	return c.Chain[0]
 }
 
+// Parent returns the agent that delegated the call, and whether there is one.
+func (c *Call) Parent() ([]byte, bool) {
+	if len(c.Chain) < 2 {
+		return nil, false
+	}
+	return c.Chain[len(c.Chain)-2], true
+}
+
 // Clone returns a copy of the call that shares no memory with it.
 func (c *Call) Clone() *Call {
 	n := *c
