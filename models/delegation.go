@@ -8,19 +8,28 @@ type ChainShape struct {
 	Repeated int // members that stand in it again after they stood in it before: cycles
 }
 
-// ShapeOf returns the shape of a chain. Cost: O(depth²) comparisons, which are short: below 50 ns
-// up to 4 members, about 3 µs for 64. It allocates nothing.
+// ShapeOf returns the shape of a chain. Cost: O(depth²) comparisons of names, about 25 ns for 4
+// members and 4 µs for 64; 25 µs where all 64 have the same length and the same end. It
+// allocates nothing.
 func ShapeOf(chain [][]byte) ChainShape {
 	s := ChainShape{Depth: len(chain)}
 	for i := 1; i < len(chain); i++ {
 		for _, before := range chain[:i] {
-			if bytes.Equal(before, chain[i]) {
+			if sameName(before, chain[i]) {
 				s.Repeated++
 				break
 			}
 		}
 	}
 	return s
+}
+
+// sameName looks at the ends first, where names of agents differ.
+func sameName(a, b []byte) bool {
+	if len(a) != len(b) || len(a) > 0 && a[len(a)-1] != b[len(b)-1] {
+		return false
+	}
+	return bytes.Equal(a, b)
 }
 
 // Excess is what a child used and its parent never did.

@@ -1,0 +1,226 @@
+package models
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// fadingKind has a step for the tests that all encodings share.
+var fadingKind = kind{
+	name:  "FadingEdges",
+	fresh: func() stateful { return pointer(NewFadingEdges(50, 200)) },
+	other: func() stateful { return pointer(NewFadingEdges(50, 201)) },
+	step: func(s stateful, a, b uint64) string {
+		f := s.(*FadingEdges)
+		from, to, tick := uint32(b%13), uint32(b>>8%17), uint32(a)
+		used := f.Use(from, to, tick)
+		if !used && !f.Full() {
+			f.Add(from, to, tick)
+		}
+		gone := [][2]uint32{}
+		if b%29 == 0 {
+			f.Sweep(tick, 0.5, func(from, to uint32) { gone = append(gone, [2]uint32{from, to}) })
+		}
+		slices.SortFunc(gone, func(a, b [2]uint32) int { return slices.Compare(a[:], b[:]) })
+		return fmt.Sprint(used, gone, f.Len(), f.Has(to, from), sorted(f, tick))
+	},
+}
+
+func sorted(f *FadingEdges, tick uint32) []AccessEdge {
+	es := f.Append(nil, tick)
+	slices.SortFunc(es, func(a, b AccessEdge) int {
+		return slices.Compare([]uint32{a.From, a.To}, []uint32{b.From, b.To})
+	})
+	return es
+}
+
+// The model is a list of uses, summed by the formula of the comment.
+func TestFadingEdgesAreTheSumOfTheirFadedUses(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const halfLife, least = 20, 0.25
+		f := NewFadingEdges(halfLife, 1000)
+		type ends struct{ from, to uint32 }
+		uses := map[ends][]uint32{}
+		weight := func(k ends, tick uint32) (sum float64) {
+			for _, at := range uses[k] {
+				sum += math.Exp2(-float64(tick-at) / halfLife)
+			}
+			return sum
+		}
+		tick := uint32(0)
+		for range rapid.IntRange(1, 300).Draw(t, "steps") {
+			tick += rapid.Uint32Range(0, 5).Draw(t, "later")
+			k := ends{rapid.Uint32Range(0, 8).Draw(t, "from"), rapid.Uint32Range(0, 8).Draw(t, "to")}
+			if !f.Use(k.from, k.to, tick) {
+				if len(uses[k]) > 0 {
+					t.Fatal("an edge is lost")
+				}
+				f.Add(k.from, k.to, tick)
+			}
+			uses[k] = append(uses[k], tick)
+			if rapid.IntRange(0, 20).Draw(t, "sweep") == 0 {
+				f.Sweep(tick, least, func(from, to uint32) {
+					if w := weight(ends{from, to}, tick); w >= least*1.0001 {
+						t.Fatalf("an edge of weight %v was swept", w)
+					}
+					delete(uses, ends{from, to})
+				})
+			}
+		}
+		if f.Len() != len(uses) {
+			t.Fatalf("%d edges, want %d", f.Len(), len(uses))
+		}
+		for _, e := range f.Append(nil, tick) {
+			want := weight(ends{e.From, e.To}, tick)
+			if math.Abs(float64(e.Weight)-want) > 1e-5*want || !f.Has(e.From, e.To) {
+				t.Fatalf("edge %v, want weight %v", e, want)
+			}
+		}
+		f.Renumber([]uint32{8, 7, 6, 5, 4, 3, 2, 1, 0})
+		for k := range uses {
+			if !f.Has(8-k.from, 8-k.to) {
+				t.Fatal("an edge is lost with its number")
+			}
+		}
+	})
+}
+
+func TestFadingEdgesDecodedBehaveAsTheOriginal(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		steps := rapid.SliceOfN(rapid.Uint64(), 0, 200)
+		a, b := fadingKind.fresh(), fadingKind.fresh()
+		tick := uint64(5)
+		for i, s := range steps.Draw(t, "before") {
+			fadingKind.step(a, tick+uint64(i)/4, s)
+		}
+		code := encoded(t, a)
+		rest, err := b.DecodeBinary(append(bytes.Clone(code), "next"...))
+		if err != nil || string(rest) != "next" {
+			t.Fatalf("decoding gives rest %q, error %v", rest, err)
+		}
+		if !bytes.Equal(encoded(t, b), code) {
+			t.Fatal("the same edges give other bytes")
+		}
+		for i, s := range steps.Draw(t, "after") {
+			if want, got := fadingKind.step(a, 60+uint64(i), s), fadingKind.step(b, 60+uint64(i), s); got != want {
+				t.Fatalf("after decoding a step gives %s, want %s", got, want)
+			}
+		}
+	})
+}
+
+func TestGraphEncodingsRefuseOtherParametersVersionsAndCutBytes(t *testing.T) {
+	s := fadingKind.fresh()
+	for i := range uint64(100) {
+		fadingKind.step(s, i/4, i*i*0x9E3779B97F4A7C15)
+	}
+	if _, err := fadingKind.other().DecodeBinary(encoded(t, s)); !errors.Is(err, ErrParameters) {
+		t.Errorf("other parameters give %v", err)
+	}
+	for _, whole := range []stateful{s, randomAccess(1, 10, 20, 50)} {
+		code := encoded(t, whole)
+		fresh := func() stateful {
+			if whole == s {
+				return fadingKind.fresh()
+			}
+			return new(AccessGraph)
+		}
+		if _, err := fresh().DecodeBinary(append([]byte{99}, code[1:]...)); !errors.Is(err, ErrEncoding) {
+			t.Errorf("another version gives %v", err)
+		}
+		for n := range code {
+			if _, err := fresh().DecodeBinary(code[:n]); !errors.Is(err, ErrEncoding) {
+				t.Errorf("%T: %d of %d bytes give %v", whole, n, len(code), err)
+			}
+		}
+	}
+}
+
+func TestAccessGraphDecodesToItself(t *testing.T) {
+	g := randomAccess(1, 30, 50, 200)
+	code := encoded(t, g)
+	var d AccessGraph
+	rest, err := d.DecodeBinary(append(bytes.Clone(code), "next"...))
+	if err != nil || string(rest) != "next" || !bytes.Equal(encoded(t, &d), code) {
+		t.Fatalf("rest %q, error %v", rest, err)
+	}
+	if !slices.Equal(d.PageRank(0.85, 1e-9), g.PageRank(0.85, 1e-9)) {
+		t.Error("the decoded graph has other ranks")
+	}
+	if size := float64(len(code)) / float64(g.Edges()); size > 8 {
+		t.Errorf("%.1f bytes an edge", size)
+	}
+}
+
+func FuzzDecodeFadingEdges(f *testing.F) { fuzzDecode(f, fadingKind) }
+
+func FuzzDecodeAccessGraph(f *testing.F) {
+	for seed := range uint64(3) {
+		f.Add(encoded(f, randomAccess(seed, 10, 20, 40)))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var g, again AccessGraph
+		rest, err := g.DecodeBinary(b)
+		if err != nil {
+			if !errors.Is(err, ErrEncoding) {
+				t.Fatalf("unknown error %v", err)
+			}
+			return
+		}
+		if !bytes.HasSuffix(b, rest) {
+			t.Fatal("the rest is no part of the input")
+		}
+		if _, err := again.DecodeBinary(encoded(t, &g)); err != nil {
+			t.Fatalf("what was accepted is refused after encoding: %v", err)
+		}
+		if g.Nodes() > 500 {
+			return
+		}
+		groups := g.PeerGroups(nil, 0, 1)
+		g.PeerGroups(groups.Of, groups.Next, 2)
+		sum := 0.0
+		for _, r := range g.PageRank(0.85, 1e-9) {
+			sum += r
+		}
+		if g.Nodes() > 0 && math.Abs(sum-1) > 1e-6 {
+			t.Fatalf("ranks add up to %v", sum)
+		}
+		for _, v := range g.Betweenness(50, 1) {
+			if !(v >= 0 && v <= 2) {
+				t.Fatalf("betweenness %v", v)
+			}
+		}
+		for n := range uint32(g.Nodes()) {
+			g.Reach(n, 100, 10)
+			g.Excess(n, 0)
+		}
+	})
+}
+
+func BenchmarkFadingEdgesUse(b *testing.B) {
+	for _, n := range []int{1 << 10, 1 << 20} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			f := NewFadingEdges(1000, n)
+			rng := rand.New(rand.NewPCG(1, 2))
+			for i := range uint32(n) {
+				f.Add(i/16, i, 0)
+			}
+			var order [1 << 12]uint32
+			for i := range order {
+				order[i] = rng.Uint32N(uint32(n))
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				e := order[i%len(order)]
+				sinkBool = f.Use(e/16, e, uint32(i>>20))
+			}
+		})
+	}
+}
