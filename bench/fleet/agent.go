@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -32,12 +33,16 @@ type agent struct {
 	pool       []uint16 // numbers in space, most popular first
 	pace       float64  // of its growth and load, about 1
 	delegates  []*agent
-	chain      []string
+	chain      []string // of its own work; of an agent on call, of the work that is asked of it
 	context    []Pair
+	home       string // what the names of its team's resources begin with
+	joined     int64  // no call before it
 }
 
 type team struct {
 	name    string
+	number  uint64 // in the fleet, for what happens to a team as a whole
+	family  family
 	members []*agent
 	peers   []*team // all teams of the tenant
 	spaces  map[*role]*space
@@ -59,14 +64,17 @@ func (s *space) at(n int) string {
 
 // Build fills tenants with teams, and teams with agents.
 func (f *Fleet) build() {
+	families := f.families()
 	teams := make([][]*team, f.opts.Tenants)
 	for i := range f.opts.Agents {
 		t, member := i%f.opts.Tenants, i/f.opts.Tenants
 		tenant, shift := tenantOf(t)
 		if member%teamSize == 0 {
-			teams[t] = append(teams[t], newTeam(tenant, t, len(teams[t])))
+			// Tenants begin with different families, so that a small fleet has them all.
+			number := len(teams[t])
+			teams[t] = append(teams[t], newTeam(families[(t+number)%len(families)], t, number))
 		}
-		f.add(newAgent(f.opts.Seed, i, tenant, shift, teams[t][len(teams[t])-1], familyOf(t, member)))
+		f.add(f.newAgent(i, tenant, shift, teams[t][len(teams[t])-1]))
 	}
 	for _, peers := range teams {
 		for _, t := range peers {
@@ -74,6 +82,20 @@ func (f *Fleet) build() {
 			t.connect()
 		}
 	}
+}
+
+// Families returns the teams that the options ask for.
+func (f *Fleet) families() []family {
+	var chosen []family
+	for _, k := range f.opts.Kinds {
+		if family, ok := kindFamilies[k]; ok {
+			chosen = append(chosen, family)
+		}
+	}
+	if len(chosen) == 0 {
+		return families
+	}
+	return chosen
 }
 
 func (f *Fleet) add(a *agent) {
@@ -89,28 +111,27 @@ func tenantOf(t int) (name string, shift int64) {
 	return "tenant-" + strconv.Itoa(t+1), 0
 }
 
-// FamilyOf returns the index of the family that the tenant's member works in. Tenants begin
-// with different families, so that a small fleet has them all.
-func familyOf(tenant, member int) int { return (tenant + member/teamSize) % len(families) }
-
-func newTeam(tenant string, t, number int) *team {
-	name := families[familyOf(t, number*teamSize)].name + "-" + strconv.Itoa(number+1)
-	return &team{name: name, spaces: map[*role]*space{}}
+func newTeam(of family, t, number int) *team {
+	name := of.name + "-" + strconv.Itoa(number+1)
+	return &team{name: name, number: mix(uint64(t), uint64(number)), family: of, spaces: map[*role]*space{}}
 }
 
-func newAgent(seed uint64, index int, tenant string, shift int64, t *team, family int) *agent {
+func (f *Fleet) newAgent(index int, tenant string, shift int64, t *team) *agent {
 	src := &source{}
-	src.Seed(mix(seed, 1), uint64(index))
-	r := orchestrator
+	src.Seed(mix(f.opts.Seed, 1), uint64(index))
+	r := t.family.lead
 	if n := len(t.members); n > 0 {
-		roles := families[family].roles
-		r = roles[(n-1)%len(roles)]
+		r = t.family.roles[(n-1)%len(t.family.roles)]
 	}
 	name := fmt.Sprintf("%s-%03d", r.name, index+1)
 	// The conversion keeps processors from fusing the product and the sum.
 	a := &agent{
-		index: index, name: name, tenant: tenant, shift: shift, team: t, role: r,
+		index: index, name: name, tenant: tenant, shift: shift, team: t, role: r, joined: f.joined(index),
 		space: t.space(tenant, r), pace: 0.95 + float64(0.1*src.unit()), chain: []string{name},
+		home: r.scheme + "://" + tenant + "/" + t.name + "/",
+	}
+	if r.onCall {
+		a.chain = []string{t.members[0].name, name}
 	}
 	a.identify(src)
 	for _, n := range permutation(src, len(a.space.names))[:r.pool] {
@@ -152,22 +173,11 @@ func (t *team) space(tenant string, r *role) *space {
 func (t *team) connect() {
 	for _, a := range t.members {
 		for _, b := range t.members {
-			if a.rank() > b.rank() && b.role.hours != night {
+			if a.role.rank > b.role.rank && b.role.hours != night {
 				a.delegates = append(a.delegates, b)
 			}
 		}
 	}
-}
-
-// Rank is how many further agents can come after the agent in a chain.
-func (a *agent) rank() int {
-	switch a.role.name {
-	case orchestrator.name:
-		return 2
-	case "researcher":
-		return 1
-	}
-	return 0
 }
 
 // Grown returns by how many resources the agent's pool has grown at t, after start.
@@ -188,8 +198,11 @@ func (a *agent) resource(src *source, t, start int64) string {
 }
 
 func (a *agent) describe() Agent {
-	d := Agent{Tenant: a.tenant, Name: a.name, Role: a.role.name, Team: a.team.name,
+	d := Agent{Tenant: a.tenant, Name: a.name, Kind: a.role.kind, Role: a.role.name, Team: a.team.name,
 		Identities: append([]string(nil), a.identities...)}
+	if a.joined > math.MinInt64 {
+		d.Since = time.Unix(0, a.joined).UTC()
+	}
 	for _, b := range a.delegates {
 		d.Delegates = append(d.Delegates, b.name)
 	}

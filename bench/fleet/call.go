@@ -27,6 +27,12 @@ type Call struct {
 	BytesOut    int64
 	Context     []Pair
 	Traceparent string
+
+	// Attack is the kind of attack that the call is part of, empty for an honest call. Goal
+	// marks the call that completes the attack. Neither is telemetry: they are the truth that
+	// judgements are measured against.
+	Attack Kind
+	Goal   bool
 }
 
 // Telemetry fills dst with the call. Dst keeps nothing of the bytes that it held before,

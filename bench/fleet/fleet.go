@@ -1,24 +1,3 @@
-// Package fleet makes synthetic agents, honest and bad, for the demo, for benchmarks and
-// for tests. Nothing in it comes from the world: figures that rest on it are to be called
-// synthetic.
-//
-// What is modelled: tenants of teams of agents; for each agent a role with its own actions,
-// the order in which they usually follow one another, and resources of Zipf popularity; a
-// pool of resources that slowly grows; sessions (bursts of calls with log-normal think
-// times, and longer gaps between them); hours of the day, weekends, time zones and nightly
-// batches; log-normal latencies and bytes; errors with one quick retry, and denials;
-// delegation up to three agents deep, the root of the chain first; identities that change
-// with nearly every call, some of them shared by a team; and five ways to go bad.
-//
-// What is not modelled: calls that arrive late or out of order, clocks that disagree, lost
-// or repeated calls, outages and incidents that many agents see at once, changes of an
-// agent's role or model, agents that come and go, people, arguments and payloads, and an
-// attacker who knows the detectors. The streams are stationary but for the hours and the
-// growth of the pools, which is kinder than the world.
-//
-// Everything is a pure function of the options and the times asked for: the same seed gives
-// the same bytes on every machine. Log-normal factors come from tables of 4,096 quantiles,
-// so their tails end at 3.7 standard deviations.
 package fleet
 
 import (
@@ -37,7 +16,7 @@ const (
 // DefaultStart is a Monday, 00:00 UTC.
 var DefaultStart = time.Date(2026, time.January, 5, 0, 0, 0, 0, time.UTC)
 
-// Options say which fleet to make. The zero value is the default fleet without day shape.
+// Options say which fleet to make. The zero value is the plain fleet without day shape.
 type Options struct {
 	Seed    uint64
 	Tenants int // 0: DefaultTenants
@@ -53,6 +32,17 @@ type Options struct {
 	Rate float64
 	// DayShape turns hours, weekends and nightly batches on.
 	DayShape bool
+
+	// Kinds are the kinds of agents in the fleet, a team of each in turn; SubAgent comes with
+	// Orchestrator. Empty: the plain fleet, all of whose agents work by one scheme. The mean
+	// of an agent's calls is Rate times a load that depends on its kind (1.6 for support bots,
+	// 5 for coding agents, 1.4 for orchestrators without what they delegate); pipelines and
+	// backups run by the clock, whatever the Rate.
+	Kinds []AgentKind
+	// What follows needs Kinds, and brings all of them where there are none.
+	Deployments float64 // new versions of a team in a week, on average; at most 5
+	Outages     float64 // of a tenant in a week, on average; at most 28
+	Newcomers   float64 // share of the agents that begin in the four weeks after Start
 }
 
 // Fleet is a set of honest agents. It is immutable and safe for concurrent use.
@@ -77,6 +67,9 @@ func New(opts Options) *Fleet {
 	if opts.Rate <= 0 {
 		opts.Rate = DefaultRate
 	}
+	if len(opts.Kinds) == 0 && (opts.Deployments > 0 || opts.Outages > 0 || opts.Newcomers > 0) {
+		opts.Kinds = Kinds()
+	}
 	f := &Fleet{opts: opts, start: opts.Start.UnixNano(), byName: make(map[string]*agent, opts.Agents)}
 	f.build()
 	return f
@@ -96,10 +89,13 @@ func (f *Fleet) WithRate(rate float64) *Fleet {
 type Agent struct {
 	Tenant     string
 	Name       string // unique in the fleet
+	Kind       AgentKind
 	Role       string
 	Team       string
 	Identities []string // its own first, then those that it shares with its team
 	Delegates  []string // the agents that it delegates to
+	// Since is when a newcomer begins; zero for all others.
+	Since time.Time
 }
 
 // Agents describes all agents, in a fixed order.

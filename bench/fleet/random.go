@@ -47,15 +47,30 @@ var (
 )
 
 func spreadOf(sigma float64) *spread {
+	return quantiles(func(p float64) float64 {
+		return math.Exp(sigma * (math.Sqrt2 * math.Erfinv(2*p-1)))
+	})
+}
+
+// Expo is exponential with mean 1, pareto has exponent 1.2 and minimum 1.
+var (
+	expo   = quantiles(func(p float64) float64 { return -math.Log(1 - p) })
+	pareto = quantiles(func(p float64) float64 { return math.Pow(1-p, -1/1.2) })
+)
+
+// Quantiles makes a spread of the quantiles in the middle of 4,096 equal parts.
+func quantiles(at func(p float64) float64) *spread {
 	s := &spread{}
 	n := len(s.quantiles)
 	for i := range n {
-		z := math.Sqrt2 * math.Erfinv((2*float64(i)+1)/float64(n)-1)
-		s.quantiles[i] = float32(math.Exp(sigma * z))
+		s.quantiles[i] = float32(at((float64(i) + 0.5) / float64(n)))
 		s.mean += float64(s.quantiles[i]) / float64(n)
 	}
 	return s
 }
+
+// Of returns the number that the hash stands for, with a mean of 1.
+func (s *spread) of(h uint64) float64 { return float64(s.quantiles[h>>52]) / s.mean }
 
 // Draw returns one number of the given median.
 func (s *spread) draw(src *source, median float64) float64 {

@@ -24,6 +24,9 @@ type stream struct {
 	depth   int
 	session string
 	trace   [32]byte // hex
+
+	job   *job   // of the eventful fleet; nil in the plain one
+	crime *crime // nil: honest
 }
 
 // Next makes the next call, and says whether there is one before until.
@@ -36,6 +39,14 @@ func (s *stream) next() bool {
 	s.call.Time = time.Unix(0, at).UTC()
 	s.now = max(s.now, at+1)
 	return true
+}
+
+// Own returns the stream of an agent's honest work from a time on.
+func (f *Fleet) own(a *agent, from, until int64) *stream {
+	if a.role.plan != nil {
+		return f.eventful(a, from, until)
+	}
+	return f.honest(a, from, until)
 }
 
 // Calls returns the calls of all agents with from <= time < to, in the order of time. A zero
@@ -53,7 +64,7 @@ func (f *Fleet) Calls(from, to time.Time, attacks ...Attack) iter.Seq[Call] {
 		end := endOf(to)
 		var q queue
 		for _, a := range f.agents {
-			q.add(f.honest(a, from.UnixNano(), min(end, replacedAt(a, attacks))))
+			q.add(f.own(a, from.UnixNano(), min(end, replacedAt(a, attacks))))
 		}
 		for i, a := range attacks {
 			q.add(a.stream(len(f.agents)+i, end))
@@ -76,7 +87,7 @@ func replacedAt(a *agent, attacks []Attack) int64 {
 	at := int64(math.MaxInt64)
 	for _, attack := range attacks {
 		if attack.Replaces && attack.Agent == a.name {
-			at = min(at, attack.Start.UnixNano())
+			at = min(at, attack.begins)
 		}
 	}
 	return at
