@@ -7,10 +7,7 @@ import (
 	"slices"
 )
 
-const (
-	fadingEdgesVersion = 1
-	accessGraphVersion = 1
-)
+const fadingEdgesVersion = 1
 
 // AppendBinary appends the state to b: the edges in the order of their ends, about 9 bytes for each.
 // The same edges give the same bytes. It never fails. Cost: a sort.
@@ -87,50 +84,4 @@ func (r *reader) weight() float32 {
 	}
 	r.rest = r.rest[4:]
 	return w
-}
-
-// AppendBinary appends the graph to b: about 7 bytes an edge and 1 a node. It never fails.
-func (g *AccessGraph) AppendBinary(b []byte) ([]byte, error) {
-	b = append(b, accessGraphVersion)
-	b = binary.AppendUvarint(b, uint64(len(g.kinds)))
-	for n := range uint32(len(g.kinds)) {
-		b = append(b, byte(g.kinds[n]))
-		b = binary.AppendUvarint(b, uint64(len(g.out.of(n))))
-		for i, to := range g.out.of(n) {
-			b = binary.AppendUvarint(b, uint64(to))
-			b = appendWeight(b, g.out.weights(n)[i])
-		}
-	}
-	return b, nil
-}
-
-// DecodeBinary takes a graph from the beginning of b and returns what follows it. The receiver
-// is replaced.
-func (g *AccessGraph) DecodeBinary(b []byte) (rest []byte, err error) {
-	r := readVersion(b, accessGraphVersion)
-	nodes := r.count(min(len(r.rest), math.MaxUint32))
-	kinds := make([]NodeKind, 0, nodes)
-	var edges []AccessEdge
-	for n := range nodes {
-		kinds = append(kinds, NodeKind(r.byte()))
-		if r.err == nil && kinds[n] >= nodeKinds {
-			r.fail("the kind of a node")
-		}
-		for range r.count(len(r.rest)) {
-			edges = append(edges, AccessEdge{uint32(n), uint32(r.count(nodes)), r.weight()})
-			if r.err != nil {
-				return nil, r.err
-			}
-		}
-	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	d := NewAccessGraph(kinds, edges)
-	if d.refused > 0 || d.Edges() != len(edges) {
-		r.fail("edges that can be")
-		return nil, r.err
-	}
-	*g = *d
-	return r.rest, nil
 }

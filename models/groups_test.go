@@ -282,3 +282,28 @@ func BenchmarkPeerGroups(b *testing.B) {
 		})
 	}
 }
+
+func TestTheNearestPeersShareMostOfWhatIsRare(t *testing.T) {
+	d := (&drawing{}).edge("a1", "r:rare", "r:common", "do:all", "r:own").
+		edge("a2", "r:rare", "do:all").edge("a3", "r:common", "do:all").edge("a4", "r:common", "do:all").edge("a5", "r5")
+	g := d.graph()
+	rarity := func(users float64) float64 { return math.Log1p(5 / users) }
+	all := rarity(2) + rarity(3) + rarity(4) + rarity(1)
+	want := []Peer{
+		{d.node("a2"), (rarity(2) + rarity(4)) / all},
+		{d.node("a3"), (rarity(3) + rarity(4)) / all},
+		{d.node("a4"), (rarity(3) + rarity(4)) / all},
+	}
+	got := g.Nearest(d.node("a1"), 10)
+	for i := range want {
+		if len(got) != len(want) || got[i].Node != want[i].Node || math.Abs(got[i].Share-want[i].Share) > 1e-12 {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	}
+	if got := g.Nearest(d.node("a1"), 1); len(got) != 1 || got[0].Node != d.node("a2") {
+		t.Errorf("the nearest of all: %v", got)
+	}
+	if got := g.Nearest(d.node("r:rare"), 1); got != nil {
+		t.Errorf("a resource has peers: %v", got)
+	}
+}
