@@ -31,6 +31,11 @@ const (
 // A cell is two bytes: 10 bits for the logarithm of the mean (steps of 1.1 %, from 1/256
 // to 256 times the anchor) and 6 bits for that of the information (steps of 12 %).
 //
+// Measured on ten real series of counts and eighteen synthetic agents (office hours, a
+// nightly job, a weekly one, flat ones), as mean log score of the third week and later: this profile
+// gains 0.24 a slot over none, hour of the day alone 0.20; on a flat agent it loses 0.03.
+// The precisions matter little: from half to twice of each the gain is within 0.01.
+//
 // Cost: visit O(1), about 50 ns; factor O(168), about 1 µs, to be called when the hour
 // changes. Bytes: 344.
 type season struct {

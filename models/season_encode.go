@@ -11,8 +11,13 @@ func (b *SeasonalCount) AppendBinary(buf []byte) ([]byte, error) {
 	for _, v := range [...]float64{b.prior.Mean, b.prior.Weight, b.prior.Memory} {
 		buf = appendShort(buf, v)
 	}
-	buf = binary.AppendUvarint(buf, uint64(b.slots))
-	if b.slots == 0 {
+	prior := NewSeasonalCount(b.prior)
+	differs := b.slots > 0
+	for i, v := range b.sums() {
+		differs = differs || *v != *prior.sums()[i]
+	}
+	buf = binary.AppendUvarint(buf, uint64(b.slots)<<1|uint64(bit(differs)))
+	if !differs {
 		return buf, nil // the prior says it all
 	}
 	for _, v := range b.sums() {
@@ -35,7 +40,9 @@ func (b *SeasonalCount) DecodeBinary(buf []byte) (rest []byte, err error) {
 	r.shortParameter(b.prior.Weight)
 	r.shortParameter(b.prior.Memory)
 	n := NewSeasonalCount(b.prior)
-	if n.slots = float64(r.count(1 << 53)); n.slots > 0 {
+	slots := r.count(1 << 54)
+	n.slots = float64(slots >> 1)
+	if slots&1 != 0 {
 		n.decodeState(&r)
 	}
 	if r.err != nil {
@@ -59,7 +66,7 @@ func (b *SeasonalCount) decodeState(r *reader) {
 			r.fail("a seasonal baseline")
 		}
 	}
-	within(b.weight, b.prior.Weight/slack, most)
+	within(b.weight, leastWeight/slack, most)
 	within(b.exposure, b.weight*leastFactor/slack, most*mostFactor)
 	within(b.squares, b.weight*leastFactor*leastFactor/slack, most*mostFactor*mostFactor)
 	within(b.events, 0, most*maxCount)

@@ -65,6 +65,18 @@ func NewSeasonalCount(p CountPrior) SeasonalCount {
 	}
 }
 
+// Suppose lets a baseline that has learned nothing begin with a mean and a weight that others
+// suggest, as CountBaseline's does.
+func (b *SeasonalCount) Suppose(mean, weight float64) {
+	if b.slots > 0 {
+		return
+	}
+	c := NewCountBaseline(b.prior)
+	c.Suppose(mean, weight)
+	b.weight, b.exposure, b.squares, b.events, b.spread = c.weight, c.weight, c.weight, c.weight*c.mean, c.spread
+	b.lawKnown = false
+}
+
 // Learn takes in a closed active slot with n events at the time t. An n below 1 or beyond
 // 10^15 is ignored.
 func (b *SeasonalCount) Learn(n float64, t int64) {
