@@ -46,8 +46,8 @@ fmt: ## Format the code
 bench: build libchdb ## Measure speed; writes bench/results
 	$(GO) run ./bench/cmd/bench
 
-eval: ## Measure detection on labelled data; writes bench/results
-	$(GO) run ./bench/cmd/eval
+eval: build ## Measure detection on synthetic and labelled data; writes bench/results
+	@$(BIN) eval --results bench/results --html bin/eval.html
 
 clean: ## Remove what was built; the cache of engines stays
 	rm -rf bin

@@ -1,156 +1,168 @@
-// Package eval measures how well the catalogue's detectors judge, through the same shards as
-// production: on a synthetic fleet, where rates and identities have real clocks, and on
-// labelled sets from the world where they are at hand.
+// Package eval measures how well detectors judge, through the same shards as production: on
+// synthetic agents, which have real clocks and a known truth, and on labelled sets from the
+// world. docs/eval.md says what each figure means.
 package eval
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"iter"
-	"slices"
-	"time"
+	"io/fs"
+	"os"
+	"path/filepath"
 
-	"github.com/estop-project/estop/bench/fleet"
 	"github.com/estop-project/estop/bench/report"
 	"github.com/estop-project/estop/detector"
-	"github.com/estop-project/estop/pipeline/backtest"
-	"github.com/estop-project/estop/pipeline/shard"
-	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
-// Command is how the figures are measured again.
-const Command = "make eval"
+// Seeds of the synthetic agents. Nothing may be tuned on a seed that reports: 1 to 19 are for
+// development, FirstSeed and those after it for reporting.
+const FirstSeed = 101
 
-// budget is what the catalogue promises: each of its detectors one false kill in 1000 agent-days.
-const budget = 3
+// Options say what Run measures, and on what.
+type Options struct {
+	Plan *detector.Plan
+	// Sets names the sets. Empty means all, and those whose data is not at hand are noted and
+	// left out; a set that was named must be there.
+	Sets []string
+	// Data is the folder of the labelled sets.
+	Data string
+	// Python is the interpreter that is asked for river and rrcf; empty: none.
+	Python string
+	// Quick measures little of each set, in seconds. It shows that all works; its figures claim
+	// nothing.
+	Quick bool
+	// Progress is told what goes on; nil: nobody is.
+	Progress func(set, step string)
+}
 
-// Honest measures false kills: weeks of a synthetic fleet in which nobody goes bad. Rates are
-// calls that an agent begins in a day.
-func Honest(r *report.Report, plan *detector.Plan, seeds []uint64, days int, rates []float64) {
-	for _, rate := range rates {
-		kills, agentDays, calls := 0, 0, 0
-		for _, seed := range seeds {
-			f := fleet.New(fleet.Options{Seed: seed, DayShape: true, Rate: rate})
-			run := backtest.NewRunner(plan, shard.Options{})
-			stopped := map[string]bool{}
-			calls += play(run, f.Calls(fleet.DefaultStart, fleet.DefaultStart.AddDate(0, 0, days)), func(d *detector.Detection, _ *fleet.Call) {
-				stopped[d.Detector+d.Agent+d.Time.Format(time.DateOnly)] = true
-			})
-			kills += len(stopped)
-			agentDays += days * len(f.Agents())
-		}
-		r.Add(report.Figure{
-			Name:    fmt.Sprintf("false kills of the whole catalogue, synthetic fleet, %.0f calls an agent and day (%d calls, %d agent-days)", rate, calls, agentDays),
-			Value:   1000 * float64(kills) / float64(agentDays),
-			Unit:    "per 1000 agent-days",
-			Goal:    report.AtMost(budget),
-			Command: Command,
-		})
+// ErrAbsent says that the data of a set is not at hand.
+var ErrAbsent = errors.New("not at hand")
+
+// Set is something to measure on.
+type Set struct {
+	Name  string
+	Title string
+	path  string // in the folder of labelled sets; empty for what is made
+	run   func(*measurement) error
+}
+
+// Sets are all sets, in the order in which they are measured.
+func Sets() []Set {
+	return []Set{
+		{"fleet", "fleet: synthetic agents", "", fleetSet},
+		{"cloudtrail", "cloudtrail: attack techniques of a real AWS account", "cloudtrail", cloudTrailSet},
+		{"darpa", "darpa: connections of June 1998", "darpa", darpaSet},
+		{"agentdojo", "agentdojo: LLM agents under prompt injection", "agentdojo", dojoSet},
+		{"benign_agents", "benign_agents: LLM agents at honest work", "benign_agents", benignSet},
 	}
 }
 
-// attackedRate is how many calls an agent begins in a day, before and during the attacks.
-const attackedRate = 500
+// Names are the names of all sets.
+func Names() []string {
+	var names []string
+	for _, s := range Sets() {
+		names = append(names, s.Name)
+	}
+	return names
+}
 
-// Attacked measures detection: attacks of three kinds on agents with two weeks of history.
-func Attacked(r *report.Report, plan *detector.Plan, seed uint64) error {
-	f := fleet.New(fleet.Options{Seed: seed, DayShape: true, Rate: attackedRate})
-	at := fleet.DefaultStart.AddDate(0, 0, 14).Add(10 * time.Hour)
-	var attacks []fleet.Attack
-	for i, a := range f.Agents() {
-		attack, err := spoil(f, a, i, at)
-		if err != nil {
-			return err
-		}
-		if attack != nil {
-			attacks = append(attacks, *attack)
+// Run measures and adds all figures, tables and plots to the report.
+func Run(ctx context.Context, r *report.Report, opt Options) error {
+	r.Manual = "docs/eval.md"
+	sets, err := chosen(opt.Sets)
+	if err != nil {
+		return err
+	}
+	if opt.Quick {
+		r.Note("All sets were measured only in part: the figures show that it works, and claim nothing.")
+	}
+	for _, s := range sets {
+		m := &measurement{ctx: ctx, opt: opt, set: s, report: r}
+		err := m.run()
+		switch {
+		case errors.Is(err, ErrAbsent) && len(opt.Sets) == 0:
+			r.Note("%s was left out: %v.", s.Name, err)
+		case err != nil:
+			return fmt.Errorf("cannot evaluate %s: %w", s.Name, err)
 		}
 	}
-	run := backtest.NewRunner(plan, shard.Options{})
-	play(run, f.Calls(fleet.DefaultStart, at), func(*detector.Detection, *fleet.Call) {})
-	found := map[string]int{} // by bad agent: its calls up to the detection
-	bad := map[string]int{}
-	counted := func(yield func(fleet.Call) bool) {
-		for c := range f.Calls(at, at.Add(time.Hour), attacks...) {
-			if _, stopped := found[c.Agent]; stopped {
-				continue // its gate denies it
-			}
-			bad[c.Agent]++
-			if !yield(c) {
-				return
-			}
-		}
-	}
-	wrong := map[string]bool{} // honest agents
-	play(run, counted, func(d *detector.Detection, c *fleet.Call) {
-		if !slices.ContainsFunc(attacks, func(a fleet.Attack) bool { return a.Agent == d.Agent }) {
-			wrong[d.Agent] = true
-			return
-		}
-		if _, ok := found[c.Agent]; !ok {
-			found[c.Agent] = bad[c.Agent]
-		}
-	})
-	for _, kind := range []fleet.Kind{fleet.Exfiltration, fleet.StolenCredential, fleet.SlowCrawl} {
-		addKind(r, kind, attacks, found)
-	}
-	r.Add(report.Figure{Name: "honest agents stopped in the hour of the attacks (synthetic)", Value: float64(len(wrong)), Unit: "agents", Goal: report.AtMost(0), Command: Command})
 	return nil
 }
 
-// spoil makes every third agent bad, each in one of three ways.
-func spoil(f *fleet.Fleet, a fleet.Agent, i int, at time.Time) (*fleet.Attack, error) {
-	if i%3 != 0 {
-		return nil, nil
+// chosen returns the sets of those names, or all.
+func chosen(names []string) ([]Set, error) {
+	all := Sets()
+	if len(names) == 0 {
+		return all, nil
 	}
-	var attack fleet.Attack
-	var err error
-	switch i / 3 % 3 {
-	case 0:
-		attack, err = f.Exfiltrate(a.Name, at, 100)
-	case 1:
-		attack, err = f.StealCredential(a.Name, "thief-of-"+a.Name, at)
-	default:
-		attack, err = f.Crawl(a.Name, at)
+	var sets []Set
+	for _, name := range names {
+		found := false
+		for _, s := range all {
+			if s.Name == name {
+				sets, found = append(sets, s), true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("there is no set %q", name)
+		}
 	}
-	return &attack, err
+	return sets, nil
 }
 
-func addKind(r *report.Report, kind fleet.Kind, attacks []fleet.Attack, found map[string]int) {
-	var calls []int
-	all := 0
-	for _, a := range attacks {
-		if a.Kind != kind {
-			continue
-		}
-		all++
-		if n, ok := found[a.Agent]; ok {
-			calls = append(calls, n)
+// measurement is one set under way.
+type measurement struct {
+	ctx    context.Context
+	opt    Options
+	set    Set
+	report *report.Report
+}
+
+func (m *measurement) run() error {
+	if m.set.path != "" {
+		if _, err := os.Stat(m.file()); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("its data is %w in %q", ErrAbsent, m.file())
 		}
 	}
-	slices.Sort(calls)
-	r.Add(report.Figure{
-		Name: fmt.Sprintf("%s found within an hour, synthetic (%d attacks)", kind, all), Value: 100 * float64(len(calls)) / float64(max(all, 1)),
-		Unit: "%", Goal: report.AtLeast(95), Command: Command,
+	return m.set.run(m)
+}
+
+// file returns the path of a file of the set.
+func (m *measurement) file(name ...string) string {
+	return filepath.Join(append([]string{m.opt.Data, m.set.path}, name...)...)
+}
+
+// step tells what is done now, and reports whether to stop.
+func (m *measurement) step(format string, args ...any) error {
+	if m.opt.Progress != nil {
+		m.opt.Progress(m.set.Name, fmt.Sprintf(format, args...))
+	}
+	return m.ctx.Err()
+}
+
+// add adds a figure of the set.
+func (m *measurement) add(value float64, unit string, goal report.Goal, name string, args ...any) {
+	m.report.Add(report.Figure{
+		Set: m.set.Title, Name: fmt.Sprintf(name, args...), Value: value, Unit: unit, Goal: goal,
+		Command: "estop eval " + m.set.Name,
 	})
-	if len(calls) > 0 {
-		r.Add(report.Figure{
-			Name: fmt.Sprintf("%s: calls up to the kill, median, synthetic", kind), Value: float64(calls[len(calls)/2]),
-			Unit: "calls", Goal: report.AtMost(50), Command: Command,
-		})
-	}
 }
 
-// play judges calls and gives each detection with the call that broke it. It returns how
-// many calls there were.
-func play(run *backtest.Runner, calls iter.Seq[fleet.Call], found func(*detector.Detection, *fleet.Call)) int {
-	var tc telemetry.Call
-	n := 0
-	for c := range calls {
-		c.Telemetry(&tc)
-		n++
-		for _, d := range run.Call(&tc) {
-			found(&d.Detection, &c)
-		}
+func (m *measurement) table(t report.Table) {
+	t.Set = m.set.Title
+	m.report.AddTable(t)
+}
+
+func (m *measurement) plot(p report.Plot) {
+	p.Set = m.set.Title
+	m.report.AddPlot(p)
+}
+
+// much returns the first number, or the second one where little is to be measured.
+func (m *measurement) much(full, quick int) int {
+	if m.opt.Quick {
+		return quick
 	}
-	return n
+	return full
 }

@@ -1,6 +1,11 @@
 package eval
 
 import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -11,7 +16,8 @@ import (
 	"github.com/estop-project/estop/detector/catalog"
 )
 
-func plan(t *testing.T) *detector.Plan {
+func builtIn(t *testing.T) *detector.Plan {
+	t.Helper()
 	set, errs := detector.Load(catalog.FS)
 	if err := errs.Err(); err != nil {
 		t.Fatal(err)
@@ -19,16 +25,49 @@ func plan(t *testing.T) *detector.Plan {
 	return set.Plan
 }
 
-func TestTheFalseKillsOfAnHonestFleetKeepTheBudget(t *testing.T) {
-	r := report.New(".", "test", 1, time.Unix(0, 0))
-	Honest(r, plan(t), []uint64{9}, 10, []float64{100})
-	if len(r.Figures) != 1 || !r.Figures[0].OK {
-		t.Errorf("%+v", r.Figures)
+func load(t *testing.T, text string) *detector.Plan {
+	t.Helper()
+	set, errs := detector.Load(fstest.MapFS{"one.yaml": {Data: []byte(text)}})
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
 	}
+	return set.Plan
 }
 
-// trigger fires at every call: a detector that is wrong about everybody.
-const trigger = `
+func newReport() *report.Report { return report.New("", "test", FirstSeed, time.Unix(0, 0)) }
+
+// quick measures little of a set.
+func quick(t *testing.T, plan *detector.Plan, set string) *report.Report {
+	t.Helper()
+	data := os.Getenv("ESTOP_DATA")
+	if data == "" {
+		data = filepath.Join("..", "..", "..", "shared", "data")
+	}
+	r := newReport()
+	err := Run(t.Context(), r, Options{Plan: plan, Sets: []string{set}, Data: data, Quick: true})
+	if errors.Is(err, ErrAbsent) {
+		t.Skipf("%v; set ESTOP_DATA to the folder of labelled data", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// figure returns the first figure whose name contains the text.
+func figure(t *testing.T, r *report.Report, text string) report.Figure {
+	t.Helper()
+	for _, f := range r.Figures {
+		if strings.Contains(f.Name, text) {
+			return f
+		}
+	}
+	t.Fatalf("no figure is named %q", text)
+	return report.Figure{}
+}
+
+// everybody fires at every call: a detector that is wrong about all.
+const everybody = `
 id: everybody
 title: fires at every call
 severity: low
@@ -39,15 +78,58 @@ quiet: 1h
 response: {action: revoke, scope: agent, for: 15m}
 `
 
+func TestEverySetThatIsAtHandIsMeasured(t *testing.T) {
+	for _, s := range Sets() {
+		t.Run(s.Name, func(t *testing.T) {
+			r := quick(t, builtIn(t), s.Name)
+			if len(r.Figures) == 0 || len(r.Tables) == 0 {
+				t.Fatalf("%d figures, %d tables", len(r.Figures), len(r.Tables))
+			}
+			for _, f := range r.Figures {
+				if f.Set != s.Title || f.Command != "estop eval "+s.Name || f.Unit == "" {
+					t.Errorf("%+v", f)
+				}
+			}
+		})
+	}
+}
+
+func TestTheDetectorsAreBetterThanTheReferences(t *testing.T) {
+	r := quick(t, builtIn(t), "fleet")
+	ours := figure(t, r, "AUC of estop").Value
+	for _, other := range []string{"AUC of fixed thresholds", "AUC of Markov and rarity"} {
+		if theirs := figure(t, r, other).Value; ours <= theirs {
+			t.Errorf("%s is %g, ours %g", other, theirs, ours)
+		}
+	}
+}
+
 func TestADetectorThatFiresAtEverybodyIsFoundOut(t *testing.T) {
-	set, errs := detector.Load(oneFile(trigger))
-	if err := errs.Err(); err != nil {
+	r := quick(t, load(t, everybody), "fleet")
+	for _, name := range []string{"honest agents of 50 calls a day, budget as shipped", "honest agents stopped beside the attacked ones"} {
+		if f := figure(t, r, name); f.OK || f.Value < 5 {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+func TestWhatIsNotAtHandIsNotedUnlessItWasNamed(t *testing.T) {
+	empty := t.TempDir()
+	if err := Run(t.Context(), newReport(), Options{Plan: builtIn(t), Sets: []string{"darpa"}, Data: empty}); !errors.Is(err, ErrAbsent) {
+		t.Errorf("error %v", err)
+	}
+	r := newReport()
+	if err := Run(t.Context(), r, Options{Plan: builtIn(t), Data: empty, Quick: true}); err != nil {
 		t.Fatal(err)
 	}
-	r := report.New(".", "test", 1, time.Unix(0, 0))
-	Honest(r, set.Plan, []uint64{9}, 2, []float64{50})
-	if r.Figures[0].OK || r.Figures[0].Value < 100 {
-		t.Errorf("%+v", r.Figures[0])
+	for _, s := range Sets() {
+		noted := slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, s.Name+" was left out") })
+		if noted != (s.path != "") {
+			t.Errorf("%s: noted is %v", s.Name, noted)
+		}
+	}
+	if err := Run(t.Context(), r, Options{Plan: builtIn(t), Sets: []string{"nothing"}}); err == nil {
+		t.Error("an unknown set is no error")
 	}
 }
 
@@ -59,16 +141,26 @@ func TestARowNamesItsOutcome(t *testing.T) {
 	}
 }
 
-func TestFiguresNameTheirCommand(t *testing.T) {
-	r := report.New(".", "test", 1, time.Unix(0, 0))
-	Honest(r, plan(t), []uint64{1}, 1, []float64{50})
-	for _, f := range r.Figures {
-		if f.Command != Command || !strings.Contains(f.Name, "synthetic") {
-			t.Errorf("%+v", f)
+func TestAReservoirKeepsEvenlySpacedValues(t *testing.T) {
+	var r reservoir
+	const n = 5*reservoirSize + 17
+	for i := range n {
+		r.add(float64(i))
+	}
+	if r.seen != n || len(r.kept) > reservoirSize || len(r.kept) < reservoirSize/2 {
+		t.Fatalf("%d of %d kept", len(r.kept), r.seen)
+	}
+	for i, v := range r.kept {
+		if v != float64(i*r.step) {
+			t.Fatalf("value %d is %g, want %d", i, v, i*r.step)
 		}
 	}
 }
 
-func oneFile(text string) fstest.MapFS {
-	return fstest.MapFS{"one.yaml": {Data: []byte(text)}}
+func TestRound(t *testing.T) {
+	for x, want := range map[float64]float64{0: 0, 3.00004: 3, 477.52: 477.5, 0.0123456: 0.01235, 12345.6: 12350} {
+		if got := round(x); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%g is rounded to %g, want %g", x, got, want)
+		}
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,6 +47,9 @@ var engines = []string{"github.com/twmb/franz-go", "github.com/twmb/franz-go/pkg
 
 func versions(root string) map[string]string {
 	vs := map[string]string{"go": runtime.Version()}
+	if root == "" {
+		return builtInVersions(vs)
+	}
 	for line := range strings.Lines(run(root, "go", append([]string{"list", "-m"}, engines...)...)) {
 		if path, version, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
 			vs[path] = version
@@ -53,7 +58,40 @@ func versions(root string) map[string]string {
 	return vs
 }
 
+// builtInVersions adds the engines that the program was built with.
+func builtInVersions(vs map[string]string) map[string]string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if slices.Contains(engines, m.Path) {
+				vs[m.Path] = m.Version
+			}
+		}
+	}
+	return vs
+}
+
+// builtInCommit is what the program was built from, or "unknown".
+func builtInCommit() string {
+	id, suffix := "unknown", ""
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return id
+	}
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			id = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			suffix = "-dirty"
+		}
+	}
+	return id + suffix
+}
+
 func commit(root string) string {
+	if root == "" {
+		return builtInCommit()
+	}
 	id := strings.TrimSpace(run(root, "git", "rev-parse", "HEAD"))
 	if id == "" {
 		return "unknown"

@@ -40,7 +40,8 @@ type Figure struct {
 }
 
 // New begins a report on this machine and this state of the source tree, the folder that
-// is the module's root.
+// is the module's root. An empty root means that there is none: then what was built in says
+// what the program was made from.
 func New(root, title string, seed uint64, now time.Time) *Report {
 	return &Report{
 		Title: title, Measured: now.UTC().Truncate(time.Second), Machine: thisMachine(),
@@ -60,6 +61,17 @@ func (r *Report) Add(f Figure) {
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// Missed returns how many figures fall short of their goals.
+func (r *Report) Missed() int {
+	n := 0
+	for _, f := range r.Figures {
+		if !f.OK {
+			n++
+		}
+	}
+	return n
+}
 
 // Note adds a sentence about the run, such as what was left out and why.
 func (r *Report) Note(format string, args ...any) {
