@@ -91,6 +91,10 @@ func (p *Peak) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, peakVersion)
 	b = binary.AppendUvarint(b, uint64(p.step))
 	b = binary.AppendUvarint(b, uint64(p.slots))
+	if p.cells == nil {
+		return append(b, formEmpty), nil
+	}
+	b = append(b, formNarrow)
 	b = binary.AppendVarint(b, p.newest)
 	used := 0
 	for _, v := range p.cells {
@@ -113,25 +117,33 @@ func (p *Peak) DecodeBinary(b []byte) (rest []byte, err error) {
 	r := readVersion(b, peakVersion)
 	r.parameter(uint64(p.step))
 	r.parameter(uint64(p.slots))
-	d := Peak{step: p.step, slots: p.slots, newest: r.varint()}
-	used := r.count(p.ring())
-	if used > 0 {
-		d.cells = make([]float64, d.ring())
-	}
-	for range used {
-		age, v := r.count(int(p.slots)), r.short()
-		if v <= 0 {
-			r.fail("a value")
-		}
-		if r.err != nil {
-			return nil, r.err
-		}
-		d.cells[ringIndex(d.newest-int64(age), d.ring())] = v
-		d.top = max(d.top, v)
+	d := Peak{step: p.step, slots: p.slots}
+	switch r.byte() {
+	case formEmpty:
+	case formNarrow:
+		d.decodeCells(&r)
+	default:
+		r.fail("the form of a window")
 	}
 	if r.err != nil {
 		return nil, r.err
 	}
 	*p = d
 	return r.rest, nil
+}
+
+func (p *Peak) decodeCells(r *reader) {
+	p.newest = r.varint()
+	p.cells = make([]float64, p.ring())
+	for range r.count(p.ring()) {
+		age, v := r.count(int(p.slots)), r.short()
+		if v <= 0 {
+			r.fail("a value")
+		}
+		if r.err != nil {
+			return
+		}
+		p.cells[ringIndex(p.newest-int64(age), p.ring())] = v
+		p.top = max(p.top, v)
+	}
 }

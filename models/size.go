@@ -178,6 +178,9 @@ func (b *SizeBaseline) LogTail(x float64) float64 {
 // logTail returns log P(Y ≥ y), up to the threshold log P(Y > from), which is less; without
 // a tail -Inf.
 func (t tail) logTail(y float64) float64 {
+	if t.share == 0 {
+		return math.Inf(-1)
+	}
 	return math.Log(t.share) + t.law.logTail(y-t.from)
 }
 

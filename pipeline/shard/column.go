@@ -92,6 +92,8 @@ func fieldValue(c *telemetry.Call, f detector.Field, context string) ([]byte, bo
 		return c.Resource, len(c.Resource) > 0
 	case detector.FieldOutcome:
 		return outcomes[c.Outcome], true
+	case detector.FieldParent:
+		return c.Parent()
 	}
 	for i := range c.Context {
 		if string(c.Context[i].Key) == context {

@@ -58,7 +58,7 @@ func (w *watch) appendSamples(samples []detector.Sample, r *rule, e *entity, t i
 	base := detector.Sample{
 		Time: time.Unix(0, t).UTC(), Tenant: tenant, EntityBy: by.String(), Entity: name, Detector: r.ID,
 	}
-	known := r.known(w)
+	known := w.known(r)
 	told := make([]bool, len(r.Features))
 	for i := range w.evidence {
 		at := r.Evidence[i].Feature
@@ -83,15 +83,14 @@ func (w *watch) appendSamples(samples []detector.Sample, r *rule, e *entity, t i
 // explain fills a sample with what evidence i observed and expected in the open slot.
 func (w *watch) explain(sample *detector.Sample, r *rule, i int) {
 	ev, f := &w.evidence[i], &w.features[r.Evidence[i].Feature]
-	sample.Observed = ev.count
+	sample.Observed = ev.open
 	if !sample.Known {
 		return
 	}
 	if f.kinds == nil {
-		sample.Expected = ev.baseline.Mean()
-		sample.Low = ev.baseline.Quantile(0.005)
-		sample.High = ev.baseline.Quantile(0.995)
-		sample.LogP = ev.baseline.LogTail(ev.count)
+		begin := w.slot * int64(r.Slot)
+		sample.Expected, sample.Low, sample.High = ev.expected(begin)
+		sample.LogP = ev.logTail(begin)
 		return
 	}
 	// Fresh draws are Bernoulli with the predicted probability: their mean in as many

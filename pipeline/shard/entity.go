@@ -12,6 +12,7 @@ type entity struct {
 	// itself: on a replay it takes only what comes after.
 	position
 	dirty   bool
+	peers   *peers
 	watches []watch // one for each rule that the entity has met
 	packed  string  // the watches of an entity that rests; see rest.go
 }
@@ -63,15 +64,14 @@ func (e *entity) advance(at position) bool {
 	return true
 }
 
-// watch returns the state that the entity keeps for a rule.
+// watch returns the state that the entity keeps for a rule, nil if it has not met it.
 func (e *entity) watch(r *rule) *watch {
 	for i := range e.watches {
 		if e.watches[i].rule == r {
 			return &e.watches[i]
 		}
 	}
-	e.watches = append(e.watches, newWatch(r))
-	return &e.watches[len(e.watches)-1]
+	return nil
 }
 
 // AppendEntityKey appends the key of the call's entity, which is the record's key in the
@@ -100,6 +100,10 @@ func entityValue(by detector.Entity, c *telemetry.Call) []byte {
 		return c.Tenant
 	case detector.ByResource:
 		return c.Resource
+	case detector.ByParent:
+		if parent, ok := c.Parent(); ok {
+			return parent
+		}
 	}
 	return c.Agent
 }

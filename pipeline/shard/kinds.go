@@ -3,8 +3,6 @@ package shard
 import (
 	"math"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/models"
 )
@@ -22,16 +20,31 @@ import (
 // to another says something about who else is there. Turning to a fresh kind is rarer than
 // a fresh kind among all calls, so the predicted probability errs on the side of "not
 // surprising".
+//
+// New kinds come in clumps: a new task brings several at once. So the probability of a
+// fresh kind right after a fresh one is learned apart.
+//
+// A kind that is new to the entity may be known to its peers, the other entities of the
+// tenant. How often that is so is a second question, asked only at fresh kinds; the answer's
+// e-value multiplies the first one's.
 type kinds struct {
 	known models.Novelty
 	held  []heldKind
 	last  uint64 // hash of the last call's kind
 	begun bool   // there was a last call
+	// Of the draws right after a fresh one: how many were fresh, and how many would have been
+	// with the probability of any draw.
+	again, expected float64
 
 	// Of the last call:
 	counts bool    // it is evidence, one way or the other
 	fresh  bool    // a new kind; for surprise a turn to a new or held kind
 	p      float64 // probability, before the call, that it would be fresh
+	q      float64 // the same under the alternative that the evidence is for
+	// foreign says that the fresh kind was new to the peers too, which had the probability
+	// pForeign; 0 if there are too few peers to say.
+	foreign  bool
+	pForeign float64
 }
 
 type heldKind struct {
@@ -45,9 +58,14 @@ func newKinds() *kinds {
 }
 
 // draw takes in that the call at t has a value with hash h. A new kind is learned at once,
-// or held back if hold says so.
-func (k *kinds) draw(h uint64, t int64, surprise, hold bool) {
-	k.p = k.pFresh(surprise)
+// or held back if hold says so. It reports whether a new kind was learned.
+func (k *kinds) draw(h uint64, t int64, surprise, hold bool) (learned bool) {
+	follows := k.fresh && k.begun && !surprise
+	p := k.pFresh(surprise)
+	k.p, k.q = p, freshHalf
+	if follows {
+		k.p, k.q = k.pAgain(p), freshMost
+	}
 	at := k.heldAt(h)
 	same := k.begun && h == k.last
 	k.last, k.begun = h, true
@@ -59,6 +77,10 @@ func (k *kinds) draw(h uint64, t int64, surprise, hold bool) {
 	} else {
 		k.fresh = !seen && at < 0
 	}
+	if follows && !hold {
+		k.expected += p
+		k.again += truth(k.fresh)
+	}
 	switch {
 	case at >= 0:
 		if k.fresh || !surprise {
@@ -66,9 +88,44 @@ func (k *kinds) draw(h uint64, t int64, surprise, hold bool) {
 		}
 	case seen || !hold:
 		k.known.Learn(h)
+		return !seen
 	case len(k.held) < maxHeld:
 		k.held = append(k.held, heldKind{h, 1, t})
 	}
+	return false
+}
+
+// Who collects what it never touched draws fresh kinds half of the time, and mostly more of
+// them once it has begun.
+const (
+	freshHalf = 0.5
+	freshMost = 0.9
+)
+
+// pAgain is the probability that a fresh kind comes right after a fresh one, where any draw
+// is fresh with probability p: the odds are higher by as much as such draws were fresh more
+// often than any, which is believed to be tenfold before anything was seen.
+func (k *kinds) pAgain(p float64) float64 {
+	const lift, weight = 10, 2
+	more := max(1, (k.again+lift*weight)/(k.expected+weight))
+	return more * p / (1 - p + more*p)
+}
+
+// compare asks whether the fresh kind of the last call is new to the peers too.
+func (k *kinds) compare(h uint64, peers *models.Novelty) {
+	k.pForeign = 0
+	if k.fresh && peers != nil {
+		k.foreign, k.pForeign = !peers.Seen(h), peers.PNew()
+	}
+}
+
+// logE returns the logarithm of the last call's e-value.
+func (k *kinds) logE() float64 {
+	e := models.LogEBernoulli(k.fresh, k.p, max(k.q, freshHalf))
+	if k.fresh && k.pForeign > 0 {
+		e += models.LogENovel(k.foreign, k.pForeign)
+	}
+	return e
 }
 
 // pFresh is the probability that the next call is fresh. Held calls count, so that
@@ -99,8 +156,9 @@ func (k *kinds) heldAt(h uint64) int {
 	return -1
 }
 
-// settle learns the kinds that were held back and are honest after all, at time t.
-func (k *kinds) settle(t int64, surprise bool) {
+// settle learns the kinds that were held back and are honest after all, at time t, and gives
+// each to learned.
+func (k *kinds) settle(t int64, surprise bool, learned func(h uint64)) {
 	kept := k.held[:0]
 	for _, h := range k.held {
 		if surprise && t-h.since < int64(heldFor) {
@@ -110,6 +168,7 @@ func (k *kinds) settle(t int64, surprise bool) {
 		for range min(h.draws, maxHeldDraws) {
 			k.known.Learn(h.hash)
 		}
+		learned(h.hash)
 	}
 	k.held = kept
 }
@@ -130,5 +189,3 @@ func (k *kinds) value(kind detector.FeatureKind) float64 {
 	}
 	return 0
 }
-
-func hash(b []byte) uint64 { return xxhash.Sum64(b) }

@@ -21,7 +21,7 @@ func (s *Shard) rest() {
 			s.resting = 0
 		}
 		if e := all[s.resting]; !e.dirty && len(e.watches) > 0 && e.latest() < before {
-			s.packing = e.appendState(s.packing[:0])
+			s.packing = e.appendState(s.packing[:0], nil)
 			e.packed, e.watches = string(s.packing), nil
 		}
 		s.resting++
@@ -30,7 +30,10 @@ func (s *Shard) rest() {
 
 // wake makes a resting entity ready for work.
 func (s *Shard) wake(e *entity) {
-	if err := e.load([]byte(e.packed), s.rules[e.key[0]]); err != nil {
+	if e.packed == "" {
+		return
+	}
+	if _, err := s.load(e, []byte(e.packed)); err != nil {
 		panic("shard: cannot read what it packed: " + err.Error())
 	}
 }

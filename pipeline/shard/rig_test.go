@@ -67,7 +67,33 @@ warmup: {calls: 5, slots: 2}
 when: count(denied, 30s) > 4
 quiet: 5s
 `
-	return plan(t, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities)
+	const further = `
+mode: observe
+group_by: agent
+baseline:
+  - {feature: "count(calls, 10s)", season: hour-of-week}
+  - {feature: "sum(bytes_out, 10s)", memory: 1h}
+  - feature: max(latency, 10s)
+  - feature: repeats(call)
+  - feature: new(call)
+  - feature: new(chain)
+budget: 1 per 10 agent-days
+warmup: {calls: 5, slots: 2, peers: 3}
+relearn: context.region
+when: max(bytes_out, 30s) > 990 or repeats(call) > 6 or depth(chain) > 4 or recurs(chain) > 1
+quiet: 5s
+`
+	const parents = `
+mode: observe
+group_by: parent
+baseline: [{feature: new(identity)}, {feature: surprise(agent)}]
+slot: 10s
+budget: 1 per 10 parent-days
+warmup: {calls: 5, slots: 2}
+quiet: 5s
+`
+	return plan(t, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities,
+		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents)
 }
 
 // t0 begins the calls of a test.
@@ -151,6 +177,12 @@ func (p *pair) save() {
 			p.states[name+"/"+st.Key] = st.Value
 		}
 	}
+}
+
+// saved saves and returns what is saved.
+func (p *pair) saved() map[string][]byte {
+	p.save()
+	return p.states
 }
 
 // fataler is a test or a property.

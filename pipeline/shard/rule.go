@@ -20,6 +20,8 @@ type rule struct {
 	contexts   []string  // by feature: the context key, where its field is a context entry
 	freeze     float64   // log evidence above which nothing is learned
 	values     []float64 // scratch for the hard limit
+	relearn    string    // the context key that Relearn names, where it names one
+	scratch    []byte
 }
 
 func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
@@ -51,7 +53,10 @@ func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 		shape += "|" + f.Name + strconv.FormatBool(r.windowed[i])
 	}
 	for _, ev := range d.Evidence {
-		shape += "|" + strconv.Itoa(ev.Feature)
+		shape += "|" + strconv.Itoa(ev.Feature) + strconv.FormatBool(ev.Seasonal) + ev.Memory.String()
+	}
+	if d.HasRelearn && d.Relearn >= detector.FieldContext {
+		r.relearn = contextKeys[d.Relearn-detector.FieldContext]
 	}
 	r.shape = xxhash.Sum64String(shape)
 	return r
@@ -78,7 +83,8 @@ const exactDistinct = 64
 // matter until the warm-up ends.
 const (
 	priorCountWeight = 1    // slots
-	countMemory      = 2000 // active slots
+	countMemory      = 2000. // active slots
+	minMemory        = 20.   // active slots
 	noveltyDiscount  = 0.25
 	noveltyStrength  = 1
 	noveltyKinds     = 4096
@@ -87,13 +93,11 @@ const (
 // heldFor is how long a surprise feature holds a new kind back, in the calls' own time.
 const heldFor = time.Hour
 
+// relearnAfter is the least time between two new versions that let an entity relearn.
+const relearnAfter = 24 * time.Hour
+
 // maxHeldDraws bounds the work of learning a held kind.
 const maxHeldDraws = 1000
 
 // maxHeld bounds the held kinds of one feature.
 const maxHeld = 64
-
-// known reports whether the baselines of an entity have seen enough to speak.
-func (r *rule) known(w *watch) bool {
-	return w.calls > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots) && w.latest-w.first >= int64(r.WarmupTime)
-}

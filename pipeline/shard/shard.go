@@ -57,6 +57,10 @@ type Options struct {
 	// RestAfter is how long an entity makes no call, in the calls' own time, before its
 	// state is packed. Default 10 minutes.
 	RestAfter time.Duration
+	// PValue, if not nil, is given the predictive tail of each baseline's closed slot, for
+	// measuring how well the baselines are calibrated: log P(N ≥ n) and log P(N > n) where n
+	// is what the slot held. Kinds give none.
+	PValue func(detector, feature string, logAtLeast, logBeyond float64)
 }
 
 func (o Options) withDefaults() Options {
@@ -98,6 +102,13 @@ type Shard struct {
 	key     []byte
 
 	entities entities
+	peers    map[string]*peers // by key
+	// What was told since the last checkpoint, and what a restored state holds back.
+	told       []told
+	dirtyPeers []*peers
+	awaited    []awaited
+	sorted     bool     // awaited is in the order of the log
+	at         position // of the last call
 	latest   int64  // the greatest time of a call
 	resting  int    // where rest goes on
 	packing  []byte // scratch of rest
@@ -108,7 +119,7 @@ type Shard struct {
 	Stats      Stats
 }
 
-const groups = int(detector.ByResource) + 1
+const groups = int(detector.ByParent) + 1
 
 // Detected is a detection and the index in the plan of the detector that made it.
 type Detected struct {
@@ -119,7 +130,7 @@ type Detected struct {
 // New returns an empty shard that computes what the plan names.
 func New(plan *detector.Plan, opt Options) *Shard {
 	opt = opt.withDefaults()
-	s := &Shard{opt: opt, entities: newEntities(opt.MaxEntities)}
+	s := &Shard{opt: opt, entities: newEntities(opt.MaxEntities), peers: map[string]*peers{}, at: position{offset: -1}}
 	s.setPlan(plan)
 	return s
 }
@@ -183,7 +194,12 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		s.Stats.Unwatched++
 		return
 	}
-	if !e.advance(at) {
+	advanced := e.advance(at)
+	if len(s.awaited) > 0 {
+		s.hear(at, !advanced)
+	}
+	s.at = at
+	if !advanced {
 		s.Stats.Replayed++
 		return
 	}
@@ -209,10 +225,16 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 // apply takes one matching call into the state that a rule keeps for an entity.
 func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source) {
 	w := e.watch(r)
-	if w.calls++; w.calls == 1 {
-		w.first, w.latest = t, t
+	if w == nil {
+		w = s.meet(r, e)
 	}
-	w.latest = max(w.latest, t)
+	if r.HasRelearn {
+		w.renew(r, c, t)
+	}
+	if w.begin(r, t) && !w.counted {
+		w.counted = true
+		s.tellMeans(e, r, w)
+	}
 	slot := floorDiv(t, int64(r.Slot))
 	switch {
 	case slot > w.slot:
@@ -220,13 +242,25 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 	case slot < w.slot:
 		s.Stats.Late++
 	}
-	w.observe(r, c, t)
+	s.observe(r, e, w, c, t)
 	reason := w.broken(r, t)
 	w.markFirstBad(r, c)
 	if reason == "" || t < w.quietUntil {
 		return
 	}
 	s.detect(r, e, w, c, t, src, reason)
+}
+
+// meet begins what the entity keeps for a rule.
+func (s *Shard) meet(r *rule, e *entity) *watch {
+	if e.peers == nil {
+		e.peers = s.peersOf(e.key)
+	}
+	e.watches = append(e.watches, newWatch(r, e.peers.of(r)))
+	w := &e.watches[len(e.watches)-1]
+	w.suppose()
+	s.tell(e, r, toldAppeared, 0, 0)
+	return w
 }
 
 // closeSlot ends the open slot of a watch: its baselines learn from it, unless evidence
@@ -238,7 +272,7 @@ func (s *Shard) closeSlot(r *rule, e *entity, w *watch, next int64) {
 			w.sampled = end
 			s.Samples = w.appendSamples(s.Samples, r, e, end)
 		}
-		w.close(r, end)
+		s.close(r, e, w)
 	}
 	w.slot = next
 }
@@ -259,12 +293,10 @@ func (s *Shard) Known(detectorID string, by detector.Entity, c *telemetry.Call) 
 		return false
 	}
 	e := s.entities.byID[id]
-	if e.packed != "" {
-		s.wake(e)
-	}
+	s.wake(e)
 	for i := range e.watches {
 		if w := &e.watches[i]; w.rule.ID == detectorID {
-			return w.rule.known(w)
+			return w.known(w.rule)
 		}
 	}
 	return false

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/estop-project/estop/detector"
 )
 
 // stateVersion is the encoding of an entity that appendState writes. load refuses others.
-const stateVersion = 2
+const stateVersion = 3
 
 // ErrStateVersion says that a state was written in an encoding that this version does not
 // know: another estop wrote it. Run that version, or delete the state to learn anew.
@@ -26,33 +27,54 @@ type EntityState struct {
 	Value []byte
 }
 
-// Dirty encodes the entities that changed since the last call of Dirty, and lets some of
-// those rest that have not changed for long.
+// Dirty encodes the entities, and the peers, that changed since the last call of Dirty, and
+// lets some of the entities rest that have not changed for long. What an earlier call of Dirty
+// returned must be safe by then.
 func (s *Shard) Dirty() []EntityState {
-	states := make([]EntityState, 0, len(s.entities.dirty))
+	told := map[*entity][]telling{}
+	for _, t := range s.told {
+		told[t.by] = append(told[t.by], t.telling)
+	}
+	states := make([]EntityState, 0, len(s.entities.dirty)+len(s.dirtyPeers))
 	for _, e := range s.entities.dirty {
 		e.dirty = false
-		states = append(states, EntityState{e.key, e.appendState(nil)})
+		states = append(states, EntityState{e.key, e.appendState(nil, told[e])})
 	}
-	s.entities.dirty = s.entities.dirty[:0]
+	for _, p := range s.dirtyPeers {
+		states = append(states, EntityState{p.key, p.appendState(nil, s.at)})
+	}
+	clear(s.told)
+	s.entities.dirty, s.dirtyPeers, s.told = s.entities.dirty[:0], s.dirtyPeers[:0], s.told[:0]
 	s.rest()
 	return states
 }
 
-// Restore takes in the state of an entity. Features and baselines of detectors that are
-// no longer loaded, or that now mean something else, are dropped.
+// Restore takes in the state of an entity, or of peers. Features and baselines of detectors
+// that are no longer loaded, or that now mean something else, are dropped. All states must
+// be restored before the first call is judged.
 func (s *Shard) Restore(st EntityState) error {
-	if len(st.Key) < 2 || int(st.Key[0]) >= groups {
+	if len(st.Key) < 2 || int(st.Key[0]) >= 2*groups {
 		return fmt.Errorf("restore entity %q: %w", st.Key, errState)
+	}
+	if by := int(st.Key[0]) - groups; by >= 0 {
+		p := s.peersAt(st.Key)
+		told, err := p.load(st.Value, s.rules[by])
+		if err != nil {
+			return fmt.Errorf("restore the peers %q: %w", st.Key, err)
+		}
+		s.await(p, told)
+		return nil
 	}
 	e := s.entities.get([]byte(st.Key))
 	if e == nil {
 		s.Stats.Unwatched++
 		return nil
 	}
-	if err := e.load(st.Value, s.rules[st.Key[0]]); err != nil {
+	told, err := s.load(e, st.Value)
+	if err != nil {
 		return fmt.Errorf("restore entity %q: %w", st.Key, err)
 	}
+	s.await(e.peers, told)
 	return nil
 }
 
@@ -61,6 +83,13 @@ func (s *Shard) Restore(st EntityState) error {
 func (s *Shard) Reload(plan *detector.Plan) {
 	old := s.entities.byID
 	s.setPlan(plan)
+	for _, p := range s.peers {
+		rules := s.rules[int(p.key[0])-groups]
+		p.rules = slices.DeleteFunc(p.rules, func(pr *peerRule) bool {
+			pr.rule = ruleOf(rules, pr.rule.shape)
+			return pr.rule == nil
+		})
+	}
 	for _, e := range old {
 		kept := e.watches[:0]
 		for _, w := range e.watches {
@@ -84,10 +113,11 @@ func ruleOf(rules []*rule, shape uint64) *rule {
 	return nil
 }
 
-func (e *entity) appendState(b []byte) []byte {
+// appendState writes the entity and what it told its peers since the last checkpoint.
+func (e *entity) appendState(b []byte, told []telling) []byte {
 	b = append(b, stateVersion)
-	b = binary.AppendVarint(b, e.offset)
-	b = binary.AppendUvarint(b, uint64(e.index))
+	b = appendPosition(b, e.position)
+	b = appendTold(b, told)
 	b = binary.AppendUvarint(b, uint64(len(e.watches)))
 	for i := range e.watches {
 		body := e.watches[i].appendState(nil)
@@ -98,28 +128,30 @@ func (e *entity) appendState(b []byte) []byte {
 	return b
 }
 
-func (e *entity) load(b []byte, rules []*rule) error {
+// load reads what appendState wrote.
+func (s *Shard) load(e *entity, b []byte) ([]telling, error) {
 	if len(b) == 0 || b[0] != stateVersion {
-		return ErrStateVersion
+		return nil, ErrStateVersion
 	}
 	r := reader{b: b[1:]}
-	e.offset = r.varint()
-	e.index = int32(r.uvarint())
+	e.position = r.position()
+	told := r.told()
 	e.watches, e.packed = nil, ""
+	e.peers = s.peersOf(e.key)
 	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
 		shape := r.uint64()
 		body := r.bytes(r.uvarint())
-		rule := ruleOf(rules, shape)
+		rule := ruleOf(s.rules[e.key[0]], shape)
 		if rule == nil || r.err != nil {
 			continue
 		}
-		w := newWatch(rule)
+		w := newWatch(rule, e.peers.of(rule))
 		if err := w.load(body); err != nil {
-			return fmt.Errorf("detector %q: %w", rule.ID, err)
+			return nil, fmt.Errorf("detector %q: %w", rule.ID, err)
 		}
 		e.watches = append(e.watches, w)
 	}
-	return r.err
+	return told, r.err
 }
 
 // binaryState is what each model of a watch can do: write itself, and read itself back
@@ -141,13 +173,23 @@ func (w *watch) models() []binaryState {
 			ms = append(ms, f.distinct)
 		case f.window != nil:
 			ms = append(ms, f.window)
+		case f.peak != nil:
+			ms = append(ms, f.peak)
+		case f.loop != nil:
+			ms = append(ms, f.loop)
 		}
 	}
 	for i := range w.evidence {
-		if b := w.evidence[i].baseline; b != nil {
-			ms = append(ms, b)
+		ev := &w.evidence[i]
+		switch {
+		case ev.counts != nil:
+			ms = append(ms, ev.counts)
+		case ev.seasonal != nil:
+			ms = append(ms, ev.seasonal)
+		case ev.sizes != nil:
+			ms = append(ms, ev.sizes)
 		}
-		ms = append(ms, &w.evidence[i].detector)
+		ms = append(ms, &ev.detector)
 	}
 	return ms
 }
@@ -160,6 +202,9 @@ func (w *watch) appendState(b []byte) []byte {
 	b = binary.AppendVarint(b, w.latest)
 	b = binary.AppendVarint(b, w.sampled)
 	b = binary.AppendVarint(b, w.quietUntil)
+	b = binary.AppendVarint(b, w.relearned)
+	b = binary.AppendUvarint(b, w.version)
+	b = append(b, byte(truth(w.warm)), byte(truth(w.counted)))
 	b = appendFloat(b, w.total)
 	b = binary.AppendUvarint(b, uint64(len(w.firstBad)))
 	b = append(b, w.firstBad...)
@@ -171,7 +216,8 @@ func (w *watch) appendState(b []byte) []byte {
 		}
 		b = appendFloat(b, k.p)
 		b = binary.LittleEndian.AppendUint64(b, k.last)
-		b = append(b, byte(truth(k.begun)))
+		b = append(b, byte(truth(k.begun)), byte(truth(k.fresh)))
+		b = appendFloat(appendFloat(b, k.again), k.expected)
 		b = binary.AppendUvarint(b, uint64(len(k.held)))
 		for _, h := range k.held {
 			b = binary.LittleEndian.AppendUint64(b, h.hash)
@@ -180,7 +226,7 @@ func (w *watch) appendState(b []byte) []byte {
 		}
 	}
 	for i := range w.evidence {
-		b = appendFloat(b, w.evidence[i].count)
+		b = appendFloat(b, w.evidence[i].open)
 		b = appendFloat(b, w.evidence[i].draws)
 	}
 	for _, m := range w.models() {
@@ -197,6 +243,9 @@ func (w *watch) load(b []byte) error {
 	w.first, w.latest = r.varint(), r.varint()
 	w.sampled = r.varint()
 	w.quietUntil = r.varint()
+	w.relearned = r.varint()
+	w.version = r.uvarint()
+	w.warm, w.counted = r.uvarint() == 1, r.uvarint() == 1
 	w.total = r.float()
 	w.firstBad = append(w.firstBad, r.bytes(r.uvarint())...)
 	for i := range w.features {
@@ -208,13 +257,16 @@ func (w *watch) load(b []byte) error {
 		if k.p = r.float(); !(k.p >= 0 && k.p <= 1) {
 			return errState
 		}
-		k.last, k.begun = r.uint64(), r.uvarint() == 1
+		k.last, k.begun, k.fresh = r.uint64(), r.uvarint() == 1, r.uvarint() == 1
+		if k.again, k.expected = r.float(), r.float(); !(k.again >= 0 && k.expected >= 0) {
+			return errState
+		}
 		for n := min(r.uvarint(), maxHeld); n > 0 && r.err == nil; n-- {
 			k.held = append(k.held, heldKind{r.uint64(), uint32(r.uvarint()), r.varint()})
 		}
 	}
 	for i := range w.evidence {
-		w.evidence[i].count, w.evidence[i].draws = r.float(), r.float()
+		w.evidence[i].open, w.evidence[i].draws = r.float(), r.float()
 	}
 	if r.err != nil {
 		return r.err

@@ -3,8 +3,9 @@ package shard
 import (
 	"math"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/estop-project/estop/detector"
-	"github.com/estop-project/estop/models"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
@@ -13,67 +14,79 @@ const noSlot = math.MinInt64
 // watch is what one rule keeps for one entity.
 type watch struct {
 	rule       *rule
-	calls      int64 // that matched
-	slots      int64 // active slots closed
-	slot       int64 // the open slot, or noSlot
-	first      int64 // the first call's own time
-	latest     int64 // the greatest of the calls' own times
-	sampled    int64 // when samples were last written, the calls' own time
+	peers      *peerRule
+	calls      int64  // that matched
+	slots      int64  // active slots closed
+	slot       int64  // the open slot, or noSlot
+	first      int64  // the first call's own time
+	latest     int64  // the greatest of the calls' own times
+	sampled    int64  // when samples were last written, the calls' own time
+	version    uint64 // hash of what Relearn names, at the last call; 0: none yet
+	relearned  int64  // when the baselines last began to relearn, the calls' own time
 	quietUntil int64
+	warm       bool    // its own past is enough to judge it by
+	counted    bool    // the peers know what it is like
 	total      float64 // log evidence after the last call
 	firstBad   []byte  // id of the call with which evidence began to rise
 	features   []feature
 	evidence   []evidence
 }
 
-// feature is the state of one feature: a window, a distinct count or known kinds. The
-// others are nil, and so are all of them where evidence alone reads the feature.
-type feature struct {
-	window   *models.Window
-	distinct *models.Distinct
-	kinds    *kinds
-	value    float64 // at the last call
-}
-
-// evidence is one baseline and the e-detector that it feeds.
-type evidence struct {
-	baseline *models.CountBaseline // of counts; nil where kinds feed it
-	count    float64               // in the open slot: what was counted, or fresh kinds drawn
-	draws    float64               // in the open slot: of kinds, fresh or not
-	detector models.EDetector
-}
-
-func newWatch(r *rule) watch {
+func newWatch(r *rule, p *peerRule) watch {
 	w := watch{
-		rule: r, slot: noSlot, total: math.Inf(-1),
+		rule: r, peers: p, slot: noSlot, total: math.Inf(-1),
 		features: make([]feature, len(r.Features)),
 		evidence: make([]evidence, len(r.Evidence)),
 	}
 	for i, f := range r.Features {
 		w.features[i] = newFeature(f, r.windowed[i])
 	}
-	for i, ev := range r.Evidence {
-		if r.Features[ev.Feature].Kind == detector.KindCount {
-			baseline := models.NewCountBaseline(models.CountPrior{Mean: 1, Weight: priorCountWeight, Memory: countMemory})
-			w.evidence[i].baseline = &baseline
-		}
+	for i := range r.Evidence {
+		w.evidence[i] = newEvidence(r, i)
 	}
 	return w
 }
 
-func newFeature(f detector.Feature, windowed bool) feature {
-	switch f.Kind {
-	case detector.KindDistinct:
-		distinct := models.NewDistinct(f.Window, windowSlots, exactDistinct)
-		return feature{distinct: &distinct}
-	case detector.KindNew, detector.KindSurprise:
-		return feature{kinds: newKinds()}
+// known reports whether the entity has been seen enough to be judged, or enough of its
+// peers have.
+func (w *watch) known(r *rule) bool {
+	return w.warm || r.WarmupPeers > 0 && w.peers.warm() >= r.WarmupPeers
+}
+
+// begin counts a call at t in, before it is judged, and reports whether with it the entity
+// has warmed up.
+func (w *watch) begin(r *rule, t int64) (warmed bool) {
+	if w.calls++; w.calls == 1 {
+		w.first, w.latest = t, t
 	}
-	if !windowed {
-		return feature{}
+	w.latest = max(w.latest, t)
+	if w.warm {
+		return false
 	}
-	window := models.NewWindow(f.Window, windowSlots)
-	return feature{window: &window}
+	w.warm = w.calls > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots) && w.latest-w.first >= int64(r.WarmupTime)
+	return w.warm
+}
+
+// renew lets the baselines relearn where the call at t carries another version than the call
+// before: what the entity now does it may never have done. It is not judged by its own past
+// until it has warmed up again. Once a day at most: versions are what an agent says of itself.
+func (w *watch) renew(r *rule, c *telemetry.Call, t int64) {
+	v, ok := fieldValue(c, r.Relearn, r.relearn)
+	if !ok {
+		return
+	}
+	h := xxhash.Sum64(v) | 1
+	was := w.version
+	w.version = h
+	if was == 0 || was == h || w.relearned != 0 && t-w.relearned < int64(relearnAfter) {
+		return
+	}
+	w.relearned = t
+	w.calls, w.slots, w.warm = 0, 0, false
+	w.total = math.Inf(-1)
+	for i := range w.evidence {
+		w.evidence[i].doubt()
+	}
 }
 
 // observe takes a matching call in: first the evidence, from what the baselines predict,
@@ -81,35 +94,16 @@ func newFeature(f detector.Feature, windowed bool) feature {
 //
 // A late call is evidence in the slot that is open when it comes. Its time is the word of
 // whoever sends it: an agent that dates its calls back must not be judged the milder for it.
-func (w *watch) observe(r *rule, c *telemetry.Call, t int64) {
+func (s *Shard) observe(r *rule, e *entity, w *watch, c *telemetry.Call, t int64) {
 	quiet := t < w.quietUntil
-	known := r.known(w)
+	known := w.known(r)
 	high := w.total > r.freeze
 	for i := range w.features {
-		f, spec := &w.features[i], &r.Features[i]
-		switch spec.Kind {
-		case detector.KindDistinct:
-			if v, ok := fieldValue(c, spec.Field, r.contexts[i]); ok {
-				f.distinct.Add(t, hash(v))
-			}
-			f.value = f.distinct.Count(t)
+		switch r.Features[i].Kind {
 		case detector.KindNew, detector.KindSurprise:
-			f.value = 0
-			if v, ok := fieldValue(c, spec.Field, r.contexts[i]); ok && !quiet {
-				surprise := spec.Kind == detector.KindSurprise
-				f.kinds.draw(hash(v), t, surprise, high || surprise && known)
-				f.value = f.kinds.value(spec.Kind)
-			} else {
-				f.kinds.counts = false
-			}
+			s.drawKind(r, e, w, i, c, t, known, high, quiet)
 		default:
-			if r.windowed[i] {
-				f.window.Add(t, amount(spec.Measure, c))
-				f.value = f.window.Sum(t)
-				if spec.Kind == detector.KindRate {
-					f.value /= spec.Window.Seconds()
-				}
-			}
+			w.observe(r, i, c, t)
 		}
 	}
 	if !quiet {
@@ -117,25 +111,23 @@ func (w *watch) observe(r *rule, c *telemetry.Call, t int64) {
 	}
 }
 
-// weigh turns what the features saw into e-values.
-func (w *watch) weigh(r *rule, c *telemetry.Call, known bool) {
-	w.total = math.Inf(-1)
-	for i := range w.evidence {
-		ev, spec := &w.evidence[i], &r.Features[r.Evidence[i].Feature]
-		if spec.Kind == detector.KindCount {
-			ev.count += amount(spec.Measure, c)
-			if known {
-				ev.detector.Set(models.LogEFromLogP(ev.baseline.LogTail(ev.count)))
-			}
-		} else if k := w.features[r.Evidence[i].Feature].kinds; k.counts {
-			ev.draws++
-			ev.count += truth(k.fresh)
-			if known {
-				ev.detector.Mul(models.LogENovel(k.fresh, k.p))
-			}
-		}
-		w.total = logAddExp(w.total, r.logWeights[i]+ev.detector.Log())
+// drawKind takes the call's kind of feature i in.
+func (s *Shard) drawKind(r *rule, e *entity, w *watch, i int, c *telemetry.Call, t int64, known, high, quiet bool) {
+	f, spec := &w.features[i], &r.Features[i]
+	f.value, f.kinds.counts = 0, false
+	h, ok := r.hash(i, c)
+	if !ok || quiet {
+		return
 	}
+	surprise := spec.Kind == detector.KindSurprise
+	learned := f.kinds.draw(h, t, surprise, high || surprise && known)
+	if !surprise {
+		f.kinds.compare(h, w.peers.novelty(i))
+		if learned {
+			s.tell(e, r, toldKind, i, h)
+		}
+	}
+	f.value = f.kinds.value(spec.Kind)
 }
 
 // broken returns why the detector fires at this call: the text of its hard limit,
@@ -149,7 +141,7 @@ func (w *watch) broken(r *rule, t int64) string {
 			return r.WhenText
 		}
 	}
-	if len(r.Evidence) > 0 && w.total >= r.Level && t >= w.quietUntil && r.known(w) {
+	if len(r.Evidence) > 0 && w.total >= r.Level && t >= w.quietUntil && w.known(r) {
 		return "evidence"
 	}
 	return ""
@@ -167,17 +159,21 @@ func (w *watch) markFirstBad(r *rule, c *telemetry.Call) {
 	}
 }
 
-// close ends the open slot at time end: what it held is learned unless evidence is high, for models
-// must not learn from an attack.
-func (w *watch) close(r *rule, end int64) {
+// close ends the open slot: what it held is learned unless evidence is high, for models must
+// not learn from an attack.
+func (s *Shard) close(r *rule, e *entity, w *watch) {
+	begin := w.slot * int64(r.Slot)
 	high := w.total > r.freeze
 	w.slots++
 	for i := range w.evidence {
-		ev, spec := &w.evidence[i], &r.Features[r.Evidence[i].Feature]
-		if spec.Kind == detector.KindCount && !high && ev.count > 0 {
-			ev.baseline.Learn(ev.count)
+		ev := &w.evidence[i]
+		if s.opt.PValue != nil && w.known(r) {
+			s.opt.PValue(r.ID, r.Features[r.Evidence[i].Feature].Name, ev.logTail(begin), ev.logTailBeyond(begin))
 		}
-		ev.count, ev.draws = 0, 0
+		if !high {
+			ev.learn(begin)
+		}
+		ev.open, ev.draws = 0, 0
 		ev.detector.Close()
 	}
 	if high {
@@ -185,7 +181,12 @@ func (w *watch) close(r *rule, end int64) {
 	}
 	for i := range w.features {
 		if k := w.features[i].kinds; k != nil {
-			k.settle(end, r.Features[i].Kind == detector.KindSurprise)
+			surprise := r.Features[i].Kind == detector.KindSurprise
+			k.settle(begin+int64(r.Slot), surprise, func(h uint64) {
+				if !surprise {
+					s.tell(e, r, toldKind, i, h)
+				}
+			})
 		}
 	}
 }
@@ -197,43 +198,11 @@ func (w *watch) fired(until int64) {
 	w.firstBad = w.firstBad[:0]
 	for i := range w.evidence {
 		w.evidence[i].detector.Reset()
-		w.evidence[i].count, w.evidence[i].draws = 0, 0
+		w.evidence[i].open, w.evidence[i].draws = 0, 0
 	}
 	for i := range w.features {
 		if k := w.features[i].kinds; k != nil {
 			k.forget()
 		}
 	}
-}
-
-func amount(m detector.Measure, c *telemetry.Call) float64 {
-	switch m {
-	case detector.MeasureErrors:
-		return truth(c.Outcome == telemetry.OutcomeError)
-	case detector.MeasureDenied:
-		return truth(c.Outcome == telemetry.OutcomeDenied)
-	case detector.MeasureBytesIn:
-		return float64(c.BytesIn)
-	case detector.MeasureBytesOut:
-		return float64(c.BytesOut)
-	}
-	return 1
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// logAddExp returns log(exp(a) + exp(b)).
-func logAddExp(a, b float64) float64 {
-	if a < b {
-		a, b = b, a
-	}
-	if math.IsInf(b, -1) {
-		return a
-	}
-	return a + math.Log1p(math.Exp(b-a))
 }

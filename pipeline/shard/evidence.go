@@ -1,0 +1,175 @@
+package shard
+
+import (
+	"math"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/models"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// evidence is one baseline and the e-detector that it feeds. Of the baselines at most one is
+// there; none where kinds feed it.
+type evidence struct {
+	counts   *models.CountBaseline
+	seasonal *models.SeasonalCount
+	sizes    *models.SizeBaseline
+	// open is what the open slot holds: the sum or the largest of a measure, the longest
+	// repetition, or the fresh kinds drawn.
+	open     float64
+	draws    float64 // in the open slot: of kinds, fresh or not
+	detector models.EDetector
+}
+
+func newEvidence(r *rule, i int) evidence {
+	ev := r.Evidence[i]
+	memory := countMemory
+	if ev.Memory > 0 {
+		memory = max(minMemory, float64(ev.Memory)/float64(r.Slot))
+	}
+	prior := models.CountPrior{Mean: 1, Weight: priorCountWeight, Memory: memory}
+	switch f := r.Features[ev.Feature]; {
+	case f.Kind == detector.KindMax, f.Kind == detector.KindCount && f.Measure > detector.MeasureDenied:
+		sizes := models.NewSizeBaseline(memory)
+		return evidence{sizes: &sizes}
+	case f.Kind == detector.KindCount && ev.Seasonal:
+		counts := models.NewSeasonalCount(prior)
+		return evidence{seasonal: &counts}
+	case f.Kind == detector.KindCount, f.Kind == detector.KindRepeats:
+		counts := models.NewCountBaseline(prior)
+		return evidence{counts: &counts}
+	}
+	return evidence{}
+}
+
+// logTail returns the log probability of what the open slot holds, or more.
+func (ev *evidence) logTail(t int64) float64 {
+	switch {
+	case ev.counts != nil:
+		return ev.counts.LogTail(ev.open)
+	case ev.seasonal != nil:
+		return ev.seasonal.LogTail(ev.open, t)
+	case ev.open > 0:
+		return ev.sizes.LogTail(ev.open)
+	}
+	return 0
+}
+
+// logTailBeyond returns the log probability of more than the open slot holds.
+func (ev *evidence) logTailBeyond(t int64) float64 {
+	switch {
+	case ev.counts != nil:
+		return ev.counts.LogTail(ev.open + 1)
+	case ev.seasonal != nil:
+		return ev.seasonal.LogTail(ev.open+1, t)
+	}
+	return ev.logTail(t) // sizes are continuous
+}
+
+// doubt takes from the baseline's certainty, so that it relearns soon.
+func (ev *evidence) doubt() {
+	switch {
+	case ev.counts != nil:
+		ev.counts.Doubt(priorMost)
+	case ev.seasonal != nil:
+		ev.seasonal.Doubt(priorMost)
+	case ev.sizes != nil:
+		ev.sizes.Doubt(priorMost)
+	}
+	ev.open, ev.draws = 0, 0
+	ev.detector.Reset()
+}
+
+// suppose lets the baselines of an entity that has no past begin with what its peers are like.
+func (w *watch) suppose() {
+	for i := range w.evidence {
+		mean, weight, ok := w.peers.prior(i)
+		if ev := &w.evidence[i]; ok && ev.counts != nil {
+			ev.counts.Suppose(mean, weight)
+		}
+	}
+}
+
+// expected returns the mean of a slot at t, and the band that holds 99 % of all slots.
+func (ev *evidence) expected(t int64) (mean, low, high float64) {
+	const edge = 0.005
+	switch {
+	case ev.counts != nil:
+		return ev.counts.Mean(), ev.counts.Quantile(edge), ev.counts.Quantile(1 - edge)
+	case ev.seasonal != nil:
+		return ev.seasonal.Mean(t), ev.seasonal.Quantile(edge, t), ev.seasonal.Quantile(1-edge, t)
+	case ev.sizes != nil:
+		return ev.sizes.Median(), ev.sizes.Quantile(edge), ev.sizes.Quantile(1 - edge)
+	}
+	return 0, 0, 0
+}
+
+// learn takes in the open slot, which began at t.
+func (ev *evidence) learn(t int64) {
+	switch {
+	case !(ev.open > 0):
+	case ev.counts != nil:
+		ev.counts.Learn(ev.open)
+	case ev.seasonal != nil:
+		ev.seasonal.Learn(ev.open, t)
+	case ev.sizes != nil:
+		ev.sizes.Learn(ev.open)
+	}
+}
+
+// take adds the call to what the open slot holds.
+func (ev *evidence) take(spec *detector.Feature, f *feature, c *telemetry.Call) {
+	switch spec.Kind {
+	case detector.KindMax:
+		ev.open = max(ev.open, amount(spec.Measure, c))
+	case detector.KindRepeats:
+		ev.open = max(ev.open, 1+f.value) // a baseline of counts begins at 1
+	default:
+		ev.open += amount(spec.Measure, c)
+	}
+}
+
+// weigh turns what the call at t showed into e-values, each of which has a mean of at most 1
+// while the entity is as its baselines say. Their weighted mean is the evidence.
+func (w *watch) weigh(r *rule, c *telemetry.Call, known bool) {
+	w.total = math.Inf(-1)
+	begin := w.slot * int64(r.Slot)
+	for i := range w.evidence {
+		ev, at := &w.evidence[i], r.Evidence[i].Feature
+		f, spec := &w.features[at], &r.Features[at]
+		switch spec.Kind {
+		case detector.KindNew, detector.KindSurprise:
+			if f.kinds.counts {
+				ev.draws++
+				ev.open += truth(f.kinds.fresh)
+				if known {
+					ev.detector.Mul(f.kinds.logE())
+				}
+			}
+		default:
+			ev.take(spec, f, c)
+			if known {
+				ev.detector.Set(models.LogEFromLogP(ev.logTail(begin)))
+			}
+		}
+		w.total = logAddExp(w.total, r.logWeights[i]+ev.detector.Log())
+	}
+}
+
+// logAddExp returns log(exp(a) + exp(b)).
+func logAddExp(a, b float64) float64 {
+	if a < b {
+		a, b = b, a
+	}
+	if math.IsInf(b, -1) {
+		return a
+	}
+	return a + math.Log1p(math.Exp(b-a))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,165 @@
+package shard
+
+import (
+	"bytes"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/models"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// feature is the state of one feature of an entity: one of the models, or none where
+// the call alone gives the value, or where evidence alone reads the feature.
+type feature struct {
+	window   *models.Window
+	peak     *models.Peak
+	distinct *models.Distinct
+	kinds    *kinds
+	loop     *models.Loop
+	value    float64 // at the last call
+}
+
+func newFeature(f detector.Feature, windowed bool) feature {
+	switch f.Kind {
+	case detector.KindDistinct:
+		distinct := models.NewDistinct(f.Window, windowSlots, exactDistinct)
+		return feature{distinct: &distinct}
+	case detector.KindNew, detector.KindSurprise:
+		return feature{kinds: newKinds()}
+	case detector.KindRepeats:
+		return feature{loop: new(models.Loop)}
+	case detector.KindCount, detector.KindRate:
+		if windowed {
+			window := models.NewWindow(f.Window, windowSlots)
+			return feature{window: &window}
+		}
+	case detector.KindMax:
+		if windowed {
+			peak := models.NewPeak(f.Window, windowSlots)
+			return feature{peak: &peak}
+		}
+	}
+	return feature{}
+}
+
+// observe takes the call at t into feature i and sets its value.
+func (w *watch) observe(r *rule, i int, c *telemetry.Call, t int64) {
+	f, spec := &w.features[i], &r.Features[i]
+	switch spec.Kind {
+	case detector.KindCount, detector.KindRate:
+		if f.window == nil {
+			return
+		}
+		f.window.Add(t, amount(spec.Measure, c))
+		f.value = f.window.Sum(t)
+		if spec.Kind == detector.KindRate {
+			f.value /= spec.Window.Seconds()
+		}
+	case detector.KindMax:
+		if f.peak != nil {
+			f.peak.Add(t, amount(spec.Measure, c))
+			f.value = f.peak.Max(t)
+		}
+	case detector.KindDistinct:
+		if h, ok := r.hash(i, c); ok {
+			f.distinct.Add(t, h)
+		}
+		f.value = f.distinct.Count(t)
+	case detector.KindRepeats:
+		f.loop.Add(r.hashShape(c))
+		f.value = float64(f.loop.Repeats())
+	case detector.KindDepth:
+		f.value = float64(max(len(c.Chain), 1))
+	case detector.KindRecurs:
+		f.value = recurring(c.Chain)
+	}
+}
+
+// hash returns the hash of the value that feature i tells apart, and whether the call has it.
+func (r *rule) hash(i int, c *telemetry.Call) (uint64, bool) {
+	switch field := r.Features[i].Field; field {
+	case detector.FieldCall:
+		return pairHash(xxhash.Sum64(c.Action), xxhash.Sum64(c.Resource)), true
+	case detector.FieldChain:
+		h := uint64(0)
+		for _, m := range c.Chain {
+			h = pairHash(h, xxhash.Sum64(m))
+		}
+		return h, len(c.Chain) > 0
+	default:
+		v, ok := fieldValue(c, field, r.contexts[i])
+		if !ok {
+			return 0, false
+		}
+		return xxhash.Sum64(v), true
+	}
+}
+
+// hashShape returns the hash of the call's action and resource without the numbers in it: a
+// loop that counts up is a loop.
+func (r *rule) hashShape(c *telemetry.Call) uint64 {
+	resource := c.Resource
+	if bytes.ContainsAny(resource, "0123456789") {
+		r.scratch = appendShape(r.scratch[:0], resource)
+		resource = r.scratch
+	}
+	return pairHash(xxhash.Sum64(c.Action), xxhash.Sum64(resource))
+}
+
+// appendShape appends b with each run of digits as one 0.
+func appendShape(to, b []byte) []byte {
+	digits := false
+	for _, x := range b {
+		if was := digits; x >= '0' && x <= '9' {
+			if digits = true; was {
+				continue
+			}
+			x = '0'
+		} else {
+			digits = false
+		}
+		to = append(to, x)
+	}
+	return to
+}
+
+// pairHash makes one hash of two, in which their order counts.
+func pairHash(a, b uint64) uint64 {
+	h := a*0x9E3779B97F4A7C15 ^ b
+	h ^= h >> 32
+	h *= 0xD6E8FEB86659FD93
+	return h ^ h>>32
+}
+
+// recurring counts the members of a chain that stand in it before.
+func recurring(chain [][]byte) float64 {
+	n := 0.0
+	for i, m := range chain {
+		for _, before := range chain[:i] {
+			if bytes.Equal(m, before) {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+// amount is what a call adds to a measure.
+func amount(m detector.Measure, c *telemetry.Call) float64 {
+	switch m {
+	case detector.MeasureErrors:
+		return truth(c.Outcome == telemetry.OutcomeError)
+	case detector.MeasureDenied:
+		return truth(c.Outcome == telemetry.OutcomeDenied)
+	case detector.MeasureBytesIn:
+		return float64(c.BytesIn)
+	case detector.MeasureBytesOut:
+		return float64(c.BytesOut)
+	case detector.MeasureLatency:
+		return c.Latency.Seconds()
+	}
+	return 1
+}

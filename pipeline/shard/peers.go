@@ -1,0 +1,378 @@
+package shard
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/models"
+)
+
+// peers are what the entities of one sort that a tenant has in this shard showed together:
+// what a new entity is judged by before it has a past, and what is new to all of them.
+//
+// They learn from tellings: an entity tells when it appears, when it has warmed up, and each
+// kind that it had never drawn before. Every telling has the place of its call in the log, and
+// the peers are at each call what the tellings of the calls before it make them. So that this
+// holds after a crash too, in the middle of which some entities and not others reached the
+// state topic, the tellings since the last checkpoint are written twice: with the peers,
+// whose own state is the one of the checkpoint before, and with the entity that told them. A
+// shard that is restored holds them until the log has come to their place.
+type peers struct {
+	key   string // in the state topic: groups + the sort of the entities, and the tenant
+	rules []*peerRule
+	// base is the state as it was at the last checkpoint, after the call at baseAt; told is
+	// what was told since.
+	base   []byte
+	baseAt position
+	told   []telling
+	dirty  bool
+}
+
+// peerRule is what the peers of one detector showed.
+type peerRule struct {
+	rule    *rule
+	members int
+	kinds   []*models.Novelty // by feature; nil where the feature does not tell kinds apart
+	rates   []means           // by evidence
+}
+
+// means are the moments of the entities' means, by the update of Welford (1962).
+type means struct{ n, mean, squares float64 }
+
+func (m *means) add(x float64) {
+	m.n++
+	d := x - m.mean
+	m.mean += d / m.n
+	m.squares += d * (x - m.mean)
+}
+
+// telling is what an entity tells its peers.
+type telling struct {
+	at    position
+	shape uint64 // of the rule
+	what  byte
+	index byte   // of the feature, or of the evidence
+	value uint64 // a hash, or the bits of a mean
+	nth   uint16 // of the tellings of the same call
+}
+
+// What is told.
+const (
+	toldAppeared = iota // a further entity
+	toldWarm            // it has warmed up, and had this mean in evidence index
+	toldKind            // it drew a kind for the first time, for feature index
+)
+
+const (
+	// peersLeast is from how many entities on a tenant's entities are compared.
+	peersLeast = 3
+	// peerKinds bounds the kinds of a feature that are kept for all entities of a tenant.
+	peerKinds = 8192
+)
+
+// What is believed of an entity's mean counts as at most priorMost slots, so that its own
+// soon count more, and as priorLeast at least.
+const priorMost, priorLeast = 20, 0.05
+
+// prior returns what the peers lead to expect of the count i in a new entity's slot: the
+// Gamma distribution with the mean and the variance of the means of those that have warmed
+// up (the moments of an empirical Bayes prior; Robbins 1956). ok is false where too few have.
+func (p *peerRule) prior(i int) (mean, weight float64, ok bool) {
+	m := &p.rates[i]
+	if m.n < peersLeast {
+		return 0, 0, false
+	}
+	variance := m.squares / (m.n - 1)
+	rate := max(m.mean-1, 0.01) // beyond the one call that makes a slot active
+	return m.mean, min(max(rate/max(variance, 1e-9), priorLeast), priorMost), true
+}
+
+// warm is how many entities have warmed up.
+func (p *peerRule) warm() int {
+	if len(p.rates) == 0 {
+		return 0
+	}
+	return int(p.rates[0].n)
+}
+
+func newPeerRule(r *rule) *peerRule {
+	p := &peerRule{rule: r, kinds: make([]*models.Novelty, len(r.Features)), rates: make([]means, len(r.Evidence))}
+	for i, f := range r.Features {
+		if f.Kind == detector.KindNew {
+			known := models.NewNovelty(noveltyDiscount, noveltyStrength, peerKinds)
+			p.kinds[i] = &known
+		}
+	}
+	return p
+}
+
+// of returns what the peers showed of a rule.
+func (p *peers) of(r *rule) *peerRule {
+	for _, pr := range p.rules {
+		if pr.rule == r {
+			return pr
+		}
+	}
+	pr := newPeerRule(r)
+	p.rules = append(p.rules, pr)
+	return pr
+}
+
+// novelty returns the kinds of feature i that the peers know, nil where they are too few to
+// compare with.
+func (p *peerRule) novelty(i int) *models.Novelty {
+	if p.members < peersLeast {
+		return nil
+	}
+	return p.kinds[i]
+}
+
+// take learns a telling. One of a rule that is not loaded is dropped.
+func (p *peers) take(t telling, rules []*rule) {
+	r := ruleOf(rules, t.shape)
+	if r == nil {
+		return
+	}
+	pr := p.of(r)
+	switch t.what {
+	case toldAppeared:
+		pr.members++
+	case toldWarm:
+		if int(t.index) < len(pr.rates) {
+			pr.rates[t.index].add(math.Float64frombits(t.value))
+		}
+	case toldKind:
+		if int(t.index) < len(pr.kinds) && pr.kinds[t.index] != nil {
+			pr.kinds[t.index].Learn(t.value)
+		}
+	}
+}
+
+// tell tells the entity's peers, and notes the telling with both.
+func (s *Shard) tell(e *entity, r *rule, what byte, index int, value uint64) {
+	t := telling{at: e.position, shape: r.shape, what: what, index: byte(index), value: value}
+	if n := len(s.told); n > 0 && s.told[n-1].at == t.at {
+		t.nth = s.told[n-1].nth + 1
+	}
+	s.told = append(s.told, told{t, e})
+	s.listen(e.peers, t)
+}
+
+// told is a telling and the entity that told it.
+type told struct {
+	telling
+	by *entity
+}
+
+// listen lets peers take a telling in and notes it.
+func (s *Shard) listen(p *peers, t telling) {
+	p.take(t, s.rules[p.key[0]-byte(groups)])
+	p.told = append(p.told, t)
+	if !p.dirty {
+		p.dirty = true
+		s.dirtyPeers = append(s.dirtyPeers, p)
+	}
+}
+
+// tellMeans tells what the entity is like, when it has warmed up.
+func (s *Shard) tellMeans(e *entity, r *rule, w *watch) {
+	for i := range w.evidence {
+		mean := 1.0
+		if c := w.evidence[i].counts; c != nil {
+			mean = c.Mean()
+		}
+		s.tell(e, r, toldWarm, i, math.Float64bits(mean))
+	}
+}
+
+// peersOf returns the peers of an entity with the given key.
+func (s *Shard) peersOf(key string) *peers {
+	by, tenant, _ := splitEntityKey(key)
+	return s.peersAt(string([]byte{byte(groups) + byte(by)}) + tenant)
+}
+
+func (s *Shard) peersAt(key string) *peers {
+	p := s.peers[key]
+	if p == nil {
+		p = &peers{key: key, baseAt: position{offset: -1}}
+		s.peers[key] = p
+	}
+	return p
+}
+
+// awaited is a telling that a restored state brought, held until the log has come to its place.
+type awaited struct {
+	telling
+	peers *peers
+}
+
+func (s *Shard) await(p *peers, told []telling) {
+	for _, t := range told {
+		s.awaited = append(s.awaited, awaited{t, p})
+	}
+	s.sorted = false
+}
+
+// hear lets the peers hear what was told before the call at a place, and at that place if
+// the call's entity already reflects the call. Otherwise the call itself tells it again.
+func (s *Shard) hear(at position, reflected bool) {
+	if !s.sorted {
+		s.sortAwaited()
+	}
+	n := 0
+	for ; n < len(s.awaited); n++ {
+		a := &s.awaited[n]
+		c := a.at.compare(at)
+		if c > 0 {
+			break
+		}
+		if c < 0 || reflected {
+			s.listen(a.peers, a.telling)
+		}
+	}
+	s.awaited = s.awaited[n:]
+}
+
+// sortAwaited brings what is awaited into the order of the log, without what was written
+// twice and what the peers' own state already holds.
+func (s *Shard) sortAwaited() {
+	s.awaited = slices.DeleteFunc(s.awaited, func(a awaited) bool { return a.at.compare(a.peers.baseAt) <= 0 })
+	slices.SortFunc(s.awaited, func(a, b awaited) int {
+		return cmp.Or(a.at.compare(b.at), cmp.Compare(a.nth, b.nth))
+	})
+	s.awaited = slices.Compact(s.awaited)
+	s.sorted = true
+}
+
+func (a position) compare(b position) int {
+	return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.index, b.index))
+}
+
+// appendState writes the state at the last checkpoint and what was told since, and makes
+// the state after the call at a place the next one's base.
+func (p *peers) appendState(b []byte, at position) []byte {
+	b = append(b, stateVersion)
+	b = appendPosition(b, p.baseAt)
+	b = binary.AppendUvarint(b, uint64(len(p.base)))
+	b = append(b, p.base...)
+	b = appendTold(b, p.told)
+	p.base, p.baseAt, p.told, p.dirty = p.appendRules(nil), at, nil, false
+	return b
+}
+
+func (p *peers) appendRules(b []byte) []byte {
+	for _, pr := range p.rules {
+		body := pr.appendState(nil)
+		b = binary.LittleEndian.AppendUint64(b, pr.rule.shape)
+		b = binary.AppendUvarint(b, uint64(len(body)))
+		b = append(b, body...)
+	}
+	return b
+}
+
+func (p *peerRule) appendState(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(p.members))
+	for _, m := range p.rates {
+		b = appendFloat(appendFloat(appendFloat(b, m.n), m.mean), m.squares)
+	}
+	for _, k := range p.kinds {
+		if k != nil {
+			b, _ = k.AppendBinary(b) // never refuses
+		}
+	}
+	return b
+}
+
+// load reads what appendState wrote, and returns what was told since the base.
+func (p *peers) load(b []byte, rules []*rule) ([]telling, error) {
+	if len(b) == 0 || b[0] != stateVersion {
+		return nil, ErrStateVersion
+	}
+	r := reader{b: b[1:]}
+	p.baseAt = r.position()
+	p.base = slices.Clone(r.bytes(r.uvarint()))
+	told := r.told()
+	base := reader{b: p.base}
+	for len(base.b) > 0 && base.err == nil && r.err == nil {
+		shape := base.uint64()
+		body := base.bytes(base.uvarint())
+		rule := ruleOf(rules, shape)
+		if rule == nil || base.err != nil {
+			continue
+		}
+		// Entities that were restored before hold on to it.
+		pr := p.of(rule)
+		*pr = *newPeerRule(rule)
+		if err := pr.load(body); err != nil {
+			return nil, fmt.Errorf("detector %q: %w", rule.ID, err)
+		}
+	}
+	return told, cmp.Or(r.err, base.err)
+}
+
+func (p *peerRule) load(b []byte) error {
+	r := reader{b: b}
+	p.members = int(min(r.uvarint(), math.MaxInt32))
+	for i := range p.rates {
+		p.rates[i] = means{r.float(), r.float(), r.float()}
+	}
+	if r.err != nil {
+		return r.err
+	}
+	for _, k := range p.kinds {
+		if k == nil {
+			continue
+		}
+		var err error
+		if r.b, err = k.DecodeBinary(r.b); err != nil {
+			return err
+		}
+	}
+	if len(r.b) > 0 {
+		return fmt.Errorf("%d bytes left over: %w", len(r.b), errState)
+	}
+	return nil
+}
+
+func appendPosition(b []byte, p position) []byte {
+	return binary.AppendUvarint(binary.AppendVarint(b, p.offset), uint64(p.index))
+}
+
+func appendTold(b []byte, told []telling) []byte {
+	b = binary.AppendUvarint(b, uint64(len(told)))
+	for _, t := range told {
+		b = appendPosition(b, t.at)
+		b = binary.LittleEndian.AppendUint64(b, t.shape)
+		b = append(b, t.what, t.index)
+		b = binary.AppendUvarint(b, uint64(t.nth))
+		b = binary.LittleEndian.AppendUint64(b, t.value)
+	}
+	return b
+}
+
+func (r *reader) position() position {
+	return position{r.varint(), int32(r.uvarint())}
+}
+
+func (r *reader) told() []telling {
+	const least = 21 // bytes of one
+	n := r.uvarint()
+	if n > uint64(len(r.b)/least) {
+		r.err = errState
+		return nil
+	}
+	told := make([]telling, 0, n)
+	for range n {
+		t := telling{at: r.position(), shape: r.uint64()}
+		if b := r.bytes(2); b != nil {
+			t.what, t.index = b[0], b[1]
+		}
+		t.nth, t.value = uint16(r.uvarint()), r.uint64()
+		told = append(told, t)
+	}
+	return told
+}
