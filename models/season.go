@@ -18,15 +18,18 @@ const (
 // week keeps the information-weighted mean of its visits, older ones counting less by
 // visitDecay for each later visit. The factor of an hour w with the hour of the day d is
 //
-//	f = c / g,  c = (p·h + Σᵥi·x)/(p + Σᵥi),  h = (q·g + Σ_d i·x)/(q + Σ_d i)
+//	f = c / g,  c = (p·h + i·x)/(p + i),  h = (q·g + Σ j·x)/(q + Σ j),  j = i·p/(i + p)
 //
-// with the sums over the visits of w and of d, and with the mean g of all: the posterior
-// means of a two-level normal model whose levels have the relative variances 1/p and 1/q
-// (Gelman et al., Bayesian Data Analysis, 5.4, with known variances). An hour that was
+// with the mean x of the visits of w and their information i, with the sums over the seven hours of
+// the week of d, and with the mean g of all: the posterior means of a two-level normal model
+// whose levels have the relative variances 1/p and 1/q (Gelman et al., Bayesian Data
+// Analysis, 5.4, with known variances). An hour that was
 // hardly seen has the factor of its hour of the day, and one of whose day nothing is known
-// has 1. The relative variance of f is
+// has 1. Means and not their logarithms are shrunk: a burst that comes once a week is then
+// learned within two or three weeks, though a quiet hour in a busy part of the day is
+// believed busier than it is for some weeks longer. The relative variance of f is
 //
-//	1/(p + Σᵥi) + (p/(p + Σᵥi))² / (q + Σ_d i)
+//	1/(p + i) + (p/(p + i))² / (q + Σ j)
 //
 // A cell is two bytes: 10 bits for the logarithm of the mean (steps of 1.1 %, from 1/256
 // to 256 times the anchor) and 6 bits for that of the information (steps of 12 %).
@@ -34,7 +37,7 @@ const (
 // Measured on ten real series of counts and eighteen synthetic agents (office hours, a
 // nightly job, a weekly one, flat ones), as mean log score of the third week and later: this profile
 // gains 0.24 a slot over none, hour of the day alone 0.20; on a flat agent it loses 0.03.
-// The precisions matter little: from half to twice of each the gain is within 0.01.
+// The precisions matter little: from half to twice of each the gain is within 0.02.
 //
 // Cost: visit O(1), about 50 ns; factor O(168), about 1 µs, to be called when the hour
 // changes. Bytes: 344.
@@ -64,6 +67,19 @@ var (
 	logInfoStep = math.Log(mostInfo/leastInfo) / (infoCodes - 2)
 )
 
+// What the codes stand for: a mean as a multiple of the anchor, and information.
+var meanOf, infoOf = codebook()
+
+func codebook() (mean [meanCodes]float64, info [infoCodes]float64) {
+	for code := range mean {
+		mean[code] = math.Exp((float64(code) - middleCode) * logMeanStep)
+	}
+	for code := 1; code < infoCodes; code++ {
+		info[code] = leastInfo * math.Exp(float64(code-1)*logInfoStep)
+	}
+	return mean, info
+}
+
 // hourOfWeek returns the cell of the hour that began h hours after 1970.
 func hourOfWeek(h int64) int { return ringIndex(h, hoursOfWeek) }
 
@@ -86,8 +102,7 @@ func (s *season) read(cell int) (mean, info float64) {
 	if code%infoCodes == 0 {
 		return 0, 0
 	}
-	mean = s.anchor * math.Exp((float64(code/infoCodes)-middleCode)*logMeanStep)
-	return mean, leastInfo * math.Exp((float64(code%infoCodes)-1)*logInfoStep)
+	return s.anchor * meanOf[code/infoCodes], infoOf[code%infoCodes]
 }
 
 func (s *season) write(cell int, mean, info float64) {
@@ -104,7 +119,7 @@ func (s *season) factor(cell int) (f, variance float64) {
 		mean, info := s.read(c)
 		all.add(mean, info)
 		if c%hoursOfDay == cell%hoursOfDay {
-			day.add(mean, info)
+			day.add(mean, info*weekPrecision/(info+weekPrecision))
 		}
 		if c == cell {
 			week.add(mean, info)
