@@ -1,0 +1,101 @@
+package graph
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// A fleet of agents, ten to a team, each with 15 resources of its team's 20 and 5 of its own.
+func benchmarkCalls(agents, n int) []*telemetry.Call {
+	rng := rand.New(rand.NewPCG(1, 2))
+	calls := make([]*telemetry.Call, n)
+	for i := range calls {
+		a := rng.IntN(agents)
+		team, r := a/10, rng.IntN(20)
+		resource := fmt.Sprintf("arn:aws:s3:::team-%d/bucket-%d", team, (r+a)%20)
+		if r >= 15 {
+			resource = fmt.Sprintf("arn:aws:s3:::agent-%d/bucket-%d", a, r)
+		}
+		text := fmt.Sprintf("agent-%d arn:aws:iam::123456789012:role/team-%d s3:Action%d %s", a, team, a%5*4+rng.IntN(4), resource)
+		calls[i] = call("acme", text)
+		if a%10 != 0 {
+			calls[i].Chain = [][]byte{fmt.Appendf(nil, "agent-%d", team*10), calls[i].Agent}
+		}
+	}
+	return calls
+}
+
+func BenchmarkCall(b *testing.B) {
+	for _, agents := range []int{100, 10_000} {
+		b.Run(fmt.Sprint(agents), func(b *testing.B) {
+			calls := benchmarkCalls(agents, 200_000)
+			r := newTest(Options{})
+			for _, c := range calls {
+				r.Call(c, at(0))
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				r.Call(calls[i%len(calls)], at(0.5))
+			}
+		})
+	}
+}
+
+// What the shard's goroutine does (sweep, copy) and what is computed beside it.
+func BenchmarkSnapshot(b *testing.B) {
+	for _, agents := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(agents), func(b *testing.B) {
+			var compute func()
+			r := newTest(Options{Run: func(c func()) { compute = c }})
+			for _, c := range benchmarkCalls(agents, 40*agents) {
+				r.Call(c, at(0))
+			}
+			r.tick++
+			r.snapshot()
+			compute()
+			r.tick++
+			b.Run("hold", func(b *testing.B) {
+				for b.Loop() {
+					r.snapshot()
+					compute = func() {}
+					close(r.pending.done)
+					r.pending = nil
+				}
+			})
+			r.pending = nil
+			r.snapshot()
+			edges := r.edges.Len()
+			b.Run("compute", func(b *testing.B) {
+				for b.Loop() {
+					s := r.take(r.tick, r.pending.edges)
+					s.compute(r.current)
+				}
+				b.ReportMetric(float64(edges), "edges")
+			})
+			b.Run("state", func(b *testing.B) {
+				var state []byte
+				for b.Loop() {
+					state, _ = r.AppendBinary(state[:0])
+				}
+				b.ReportMetric(float64(len(state))/float64(edges), "B/edge")
+			})
+		})
+	}
+}
+
+func BenchmarkGroupOf(b *testing.B) {
+	r := newTest(Options{})
+	calls := benchmarkCalls(10_000, 200_000)
+	for _, c := range calls {
+		r.Call(c, at(0))
+	}
+	s := settle(r, 0)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		c := calls[i%len(calls)]
+		s.GroupOf(c.Tenant, c.Agent)
+	}
+}

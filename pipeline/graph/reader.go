@@ -1,0 +1,65 @@
+package graph
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/estop-project/estop/models"
+)
+
+// reader takes values off bytes that are not trusted; after the first error it returns zeros.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) fail() {
+	if r.err == nil {
+		r.err = models.ErrEncoding
+	}
+	r.b = nil
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// number reads a number of at most limit.
+func (r *reader) number(limit int) int {
+	v := r.uvarint()
+	if v > uint64(limit) {
+		r.fail()
+		return 0
+	}
+	return int(v)
+}
+
+func (r *reader) bytes(n int) []byte {
+	if n > len(r.b) {
+		r.fail()
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+// weight reads a positive finite number.
+func (r *reader) weight() float32 {
+	b := r.bytes(4)
+	if b == nil {
+		return 0
+	}
+	w := math.Float32frombits(binary.LittleEndian.Uint32(b))
+	if !(w > 0 && w <= math.MaxFloat32) {
+		r.fail()
+		return 0
+	}
+	return w
+}
