@@ -68,18 +68,29 @@ func (v *Novelty) PNew() float64 { return v.PNewAfter(0, 0, 0) }
 // singles of them drawn once. It serves whoever holds draws back before it learns them, and
 // must predict as if it had. O(1).
 func (v *Novelty) PNewAfter(more int, draws, singles float64) float64 {
-	n := v.draws + draws
-	if n == 0 {
+	return pNew(v.discount, v.concentration, law{
+		draws:     v.draws + draws,
+		forgotten: v.draws - v.kept,
+		kinds:     float64(more) + float64(v.table.used),
+		singles:   singles + float64(v.singles),
+	})
+}
+
+// law is what the probability of a new kind depends on.
+type law struct {
+	draws, forgotten, kinds, singles float64
+}
+
+// pNew is the probability of the comment of Novelty, 1 where nothing was drawn.
+func pNew(discount, concentration float64, l law) float64 {
+	if l.draws == 0 {
 		return 1
 	}
-	kinds := float64(more) + float64(v.table.used)
-	singles += float64(v.singles)
-	forgotten := v.draws - v.kept
-	if forgotten > 0 { // the kinds that are left were selected for having been drawn more often
-		singles = kinds
+	if l.forgotten > 0 { // the kinds that are left were selected for having been drawn more often
+		l.singles = l.kinds
 	}
-	py := (v.concentration + v.discount*kinds + forgotten) / (v.concentration + n)
-	gt := (singles + 1 + forgotten) / (n + 1)
+	py := (concentration + discount*l.kinds + l.forgotten) / (concentration + l.draws)
+	gt := (l.singles + 1 + l.forgotten) / (l.draws + 1)
 	return min(1, max(py, gt))
 }
 
@@ -121,60 +132,11 @@ func (v *Novelty) Learn(h uint64) {
 
 // forget drops about a quarter of the kinds by the rule of the type's comment.
 func (v *Novelty) forget() {
-	want := int(v.cap+3) / 4
-	limit, below, equal := v.rarest(want)
-	// Of the kinds with count limit, the share that is still wanted goes.
-	share := float64(want-below) / float64(equal)
-	salt := uint64(v.draws)
-	bound := uint64(min(share*math.MaxUint32, math.MaxUint32))
-	v.drop(func(h uint64, count uint32) bool {
-		return count < limit || count == limit && mix(h^salt)>>32 <= bound
-	})
-	if v.table.used == v.cap { // the draw of the hashes took none: take all of them
-		v.drop(func(_ uint64, count uint32) bool { return count <= limit })
-	}
-}
-
-// rarest returns the smallest count such that at least want kinds have it or less, and how
-// many have less and exactly it.
-func (v *Novelty) rarest(want int) (limit uint32, below, equal int) {
-	low, high := uint32(0), uint32(math.MaxUint32)
-	for low+1 < high { // atMost(low) < want ≤ atMost(high)
-		// Small counts are by far the most common, so the bound is doubled before it is halved.
-		mid := low + (high-low)/2
-		if twice := 2*low + 1; twice < mid && high == math.MaxUint32 {
-			mid = twice
-		}
-		if v.atMost(mid) >= want {
-			high = mid
-		} else {
-			low = mid
-		}
-	}
-	below = v.atMost(low)
-	return high, below, v.atMost(high) - below
-}
-
-// atMost returns how many kinds have a count of at most limit.
-func (v *Novelty) atMost(limit uint32) (n int) {
-	for i := range v.table.places {
-		if count := v.table.places[i].val; count != 0 && count <= limit {
-			n++
-		}
-	}
-	return n
-}
-
-func (v *Novelty) drop(which func(h uint64, count uint32) bool) {
-	v.table.sweep(func(h uint64, count uint32) bool {
-		if !which(h, count) {
-			return false
-		}
+	forgetRarest(&v.table, uint64(v.draws), func(_ uint64, count uint32) {
 		v.kept -= float64(count)
 		if count == 1 {
 			v.singles--
 		}
-		return true
 	})
 }
 

@@ -1,0 +1,70 @@
+package models
+
+import "math"
+
+// LogProbBackoff returns the log probability that the next draw is h, through levels from
+// the entity itself to ever wider groups (agent, peer group, tenant):
+//
+//	P(h) = own_0(h) + new_0 · (own_1(h) + new_1 · ( … + new_L · base))
+//
+// new_i is the PNew of level i, and own_i(h) the share that h has in what new_i leaves, 0
+// where the level does not know it. With the levels filled by LearnBackoff this is the
+// hierarchical Pitman–Yor process with one table for each dish, which is interpolated
+// Kneser–Ney smoothing (Teh, "A hierarchical Bayesian language model based on Pitman–Yor
+// processes", 2006). A level without draws has new = 1 and changes nothing, so a new agent
+// is judged by its peers.
+//
+// logBase is the log probability of h where no level knows it: 0 counts all that is new
+// everywhere as one kind, -log(n) spreads it over n kinds, and another model's log
+// probability continues the chain. If the base adds up to at most 1 over all kinds, so do
+// the P.
+//
+// Units: natural logarithms, at most 0. Valid range: logBase ≤ 0; others, and NaN, count as
+// 0. Cost: O(levels), about 15 ns each; it allocates nothing.
+func LogProbBackoff(h uint64, logBase float64, levels ...*Novelty) float64 {
+	// The chain is kept as a logarithm, since a base may be below the smallest float64.
+	logP := boundLogBase(logBase)
+	for i := len(levels) - 1; i >= 0; i-- {
+		own, fresh := levels[i].interpolated(h)
+		logP = logInterpolate(own, fresh, logP)
+	}
+	return logP
+}
+
+// LearnBackoff takes in a draw of h: a level learns only the draws that were new to the
+// level below it, so that a wide level counts entities which use h and not how often.
+func LearnBackoff(h uint64, levels ...*Novelty) {
+	for _, level := range levels {
+		known := level.Seen(h)
+		level.Learn(h)
+		if known {
+			return
+		}
+	}
+}
+
+// interpolated returns the probability that a level itself gives to h, and the probability
+// that it hands to the next level.
+func (v *Novelty) interpolated(h uint64) (own, fresh float64) {
+	fresh = v.PNew()
+	if i := v.table.find(h); i >= 0 {
+		share := (float64(v.table.places[i].val) - v.discount) / (v.kept - v.discount*float64(v.table.used))
+		own = share * (1 - fresh)
+	}
+	return own, fresh
+}
+
+// logInterpolate returns log(own + fresh·e^logP), at most 0.
+func logInterpolate(own, fresh, logP float64) float64 {
+	if own == 0 {
+		return min(0, math.Log(fresh)+logP)
+	}
+	return min(0, math.Log(own+fresh*math.Exp(logP)))
+}
+
+func boundLogBase(logBase float64) float64 {
+	if !(logBase < 0) {
+		return 0
+	}
+	return logBase
+}
