@@ -49,6 +49,8 @@ type EdgeBurst struct {
 	start, now int64
 	perTick    float64 // μ of a key with one event in the past
 
+	fades [fewTicks]fade
+
 	edges                 burstTable[[0]tally]
 	sources, destinations burstTable[[2]tally]
 
@@ -122,6 +124,9 @@ func newEdgeBurst(o EdgeBurstOptions, law burstLaw) *EdgeBurst {
 	b.edges = newBurstTable[[0]tally](o.Edges)
 	b.sources = newBurstTable[[2]tally](o.Nodes)
 	b.destinations = newBurstTable[[2]tally](o.Nodes)
+	for ticks := range b.fades {
+		b.fades[ticks] = b.fade(float64(ticks))
+	}
 	b.options.Edges, b.options.Nodes = b.edges.bound, b.sources.bound
 	return b
 }
@@ -199,13 +204,26 @@ func touch[M tallies](b *EdgeBurst, p *burstPlace[M]) {
 		return
 	}
 	dt := ticksBetween(p.last, b.now)
-	carry := b.options.Carry
-	if dt > 1 {
-		carry = math.Pow(carry, dt)
+	if dt < fewTicks {
+		p.close(b.fades[int(dt)])
+	} else {
+		p.close(b.fade(dt))
 	}
-	p.close(float32(carry), float32(math.Exp(-dt/b.law.memory)))
 	p.last = b.now
 }
+
+// fade is what is left of a count, and of the past, after some ticks.
+type fade struct{ carry, keep float32 }
+
+func (b *EdgeBurst) fade(ticks float64) fade {
+	return fade{
+		carry: float32(math.Pow(b.options.Carry, ticks)),
+		keep:  float32(math.Exp(-ticks / b.law.memory)),
+	}
+}
+
+// fewTicks is the longest absence whose fade is kept at hand.
+const fewTicks = 64
 
 // count adds to a tally and keeps the largest surprise.
 func (b *EdgeBurst) count(part EdgeBurstPart, c *tally, by float32) {

@@ -10,12 +10,12 @@ type tally struct {
 	squares float32 // of the closed ticks' counts, fading
 }
 
-// close ends the tick: what it teaches joins the past, and the past fades by keep and S by
-// carry, which cover all the ticks up to the present.
-func (c *tally) close(carry, keep float32) {
-	c.sum = (c.sum + c.learned) * keep
-	c.squares = (c.squares + c.learned*c.learned) * keep
-	c.recent *= carry
+// close ends the tick: what it teaches joins the past, and the past fades as does S, for
+// all the ticks up to the present.
+func (c *tally) close(f fade) {
+	c.sum = (c.sum + c.learned) * f.keep
+	c.squares = (c.squares + c.learned*c.learned) * f.keep
+	c.recent *= f.carry
 	c.learned = 0
 }
 
@@ -30,10 +30,10 @@ type burstPlace[M tallies] struct {
 	calls tally
 }
 
-func (p *burstPlace[M]) close(carry, keep float32) {
-	p.calls.close(carry, keep)
+func (p *burstPlace[M]) close(f fade) {
+	p.calls.close(f)
 	for i := range len(p.more) {
-		p.more[i].close(carry, keep)
+		p.more[i].close(f)
 	}
 }
 
