@@ -197,7 +197,7 @@ func (f *Fleet) attack(kind Kind, a *agent, at time.Time, replaces bool, goal in
 		}
 		s.Seed(mix(seed...), uint64(a.index))
 		if a.role.plan != nil {
-			s.job = &job{release: f.releaseAt(a, s.now)}
+			s.job = f.job(a, s.now, mix(append(seed, 9)...))
 		}
 		s.begin() // what the plain fleet works with, and scripts of one call repeated
 		s.choose(s.frame())
@@ -252,9 +252,9 @@ func (s *stream) takeUp(at time.Time, alone bool) {
 	}
 	s.alone = alone
 	s.job.next = at.UnixNano()
-	s.job.tick = s.job.next
-	if s.agent.role.every > 0 {
-		s.tick()
+	if every := s.agent.period(); every > 0 {
+		s.job.tick = s.agent.before(s.job.next) + every
+		s.job.next = s.job.tick
 	}
 	if alone {
 		s.job.release.next = math.MaxInt64

@@ -67,6 +67,28 @@ func (f *Fleet) outage(tenant uint64, window int64) (outage, bool) {
 	return o, true
 }
 
+// Busy returns when work that takes d at a mean hour of a mean day is done, when it begins at t.
+func (f *Fleet) busy(a *agent, t int64, d float64) int64 {
+	day, demand := int64(math.MinInt64), 1.0
+	for {
+		local := t/hour + a.shift
+		if local/24 != day {
+			day, demand = local/24, f.demand(a, t)
+		}
+		level := demand
+		if f.opts.DayShape {
+			level *= a.role.week[(local+3*24)%(7*24)] // the epoch was a Thursday
+		}
+		rest := hour - t%hour
+		if done := float64(rest) * level; d >= done {
+			d -= done
+			t += rest
+			continue
+		}
+		return t + int64(d/level)
+	}
+}
+
 // Demand returns how busy the agent's day is, about 1 on average over working days.
 func (f *Fleet) demand(a *agent, t int64) float64 {
 	day := uint64(t/hour+a.shift) / 24

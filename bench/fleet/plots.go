@@ -440,17 +440,15 @@ func (a *agent) assets(t int64, most int) []string {
 	case a.role.plan == nil:
 	case a.role.kind == CodingAgent: // the most used directories of its most used repositories
 		names = nil
-		for file := range 12 {
-			for directory := range 2 {
-				for _, repo := range pool[:3] {
-					names = append(names, repo+"/dir-"+strconv.Itoa(directory)+"/file-"+strconv.Itoa(file))
-				}
+		for _, directory := range []string{pool[0] + "/dir-0", pool[1] + "/dir-0", pool[0] + "/dir-1", pool[0] + "/dir-2"} {
+			for file := range 12 {
+				names = append(names, directory+"/file-"+strconv.Itoa(file))
 			}
 		}
 	case a.role.kind == DataPipeline: // the partitions of its latest runs
 		names = nil
 		for n := range most {
-			at := time.Unix(0, t-int64(n+1)*max(a.period(), hour)).UTC().Truncate(time.Hour)
+			at := time.Unix(0, a.before(t)-int64(n+1)*max(a.period(), hour)).UTC().Truncate(time.Hour)
 			for _, table := range pool[:a.tables()] {
 				names = append(names, table+partition(at))
 			}

@@ -125,7 +125,7 @@ func scripts() []script {
 			Description: "Repeats one of its usual actions with a resource whose number goes up by one each time, in place of its work.",
 			Numbers:     []string{"a call in 5 s", "2 calls/s", "20 calls/s"}}, loopFuzzily},
 		{Script{Kind: MassDeletion, Goal: "half of them are deleted",
-			Description: "Deletes up to 60 resources that it knows, beside its work.",
+			Description: "Deletes up to 60 resources beside its work, nine in ten of which it has used, with an action that backups and coding agents do use.",
 			Numbers:     []string{"a call a minute", "a call a second", "20 calls/s"}}, destroy},
 		{Script{Kind: ChainHijack, Goal: "20 calls",
 			Description: "Does its usual calls under a delegation chain that was tampered with.",

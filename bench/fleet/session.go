@@ -165,7 +165,7 @@ func (s *stream) name(c *Call) {
 }
 
 // Hex appends 64 random bits in 16 digits.
-func (s *stream) hex(b []byte) []byte {
+func (s *source) hex(b []byte) []byte {
 	const digits = "0123456789abcdef"
 	u := s.Uint64()
 	for range 16 {

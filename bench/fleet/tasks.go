@@ -80,7 +80,7 @@ func (w *worker) open(repo string) {
 	w.call("file.search", read, repo)
 	pace := w.pace
 	w.pace = 70 * time.Millisecond
-	directory := w.below(1 + w.below(60)) // the first ones are used more
+	directory := w.below(1 + w.below(1+w.below(60))) // the first ones are used more
 	for range w.about(5, 2, 40) {
 		file := repo + "/dir-" + strconv.Itoa(directory) + "/file-" + strconv.Itoa(w.below(12))
 		w.call("file.read", read, file)
@@ -208,7 +208,7 @@ func assist(w *worker) {
 	for n := range w.about(5, 1, 60) {
 		act = (act + 1) % len(r.actions)
 		if !w.chance(inOrder) {
-			act = r.mix.rank(&w.s.source)
+			act = r.mix.rank(&w.s.job.source)
 		}
 		var resource string
 		switch {

@@ -18,8 +18,10 @@ const (
 	soonFactor     = 0.15 // of the mean gap
 )
 
-// Job is the state of one agent's work.
+// Job is the state of one agent's work. What it plans is drawn from a source of its own:
+// how far ahead it plans depends on where the stream ends, and the calls must not.
 type job struct {
+	source
 	agenda  agenda
 	drafts  uint64 // so far
 	next    int64  // when the next session begins
@@ -49,13 +51,20 @@ func (f *Fleet) eventful(a *agent, from, until int64) *stream {
 	s := &stream{fleet: f, agent: a, order: a.index, until: until, step: (*stream).work}
 	s.Seed(mix(f.opts.Seed, 2, uint64(from)), uint64(a.index))
 	begin := max(from, a.joined)
-	s.job = &job{release: f.releaseAt(a, begin), onCall: a.role.onCall, tick: begin}
+	s.job = f.job(a, begin, mix(f.opts.Seed, 9, uint64(from)))
+	s.job.onCall = a.role.onCall
 	if a.joined >= from && a.joined < until {
 		s.setUp()
 	}
 	s.follow(begin)
 	s.ahead()
 	return s
+}
+
+func (f *Fleet) job(a *agent, t int64, seed uint64) *job {
+	j := &job{release: f.releaseAt(a, t), tick: t}
+	j.Seed(seed, uint64(a.index))
+	return j
 }
 
 // Work makes the next call on the agenda.
@@ -94,11 +103,11 @@ func (s *stream) plan(t int64) {
 		if s.job.waiting++; s.job.waiting > mostWaiting {
 			return
 		}
-		at = o.to + int64(expo.draw(&s.source, float64(20*time.Second)))
+		at = o.to + int64(expo.draw(&s.job.source, float64(20*time.Second)))
 	} else {
 		s.job.waiting = 0
 	}
-	w := s.hire(s.agent, s.agent.chain, at, s.visit())
+	w := s.hire(s.agent, s.agent.chain, at, s.job.visit())
 	s.agent.role.plan(w)
 }
 
@@ -113,31 +122,38 @@ func (s *stream) follow(t int64) {
 	default:
 		gap := float64(aDay) * float64(a.role.session) / (s.fleet.opts.Rate * a.role.load * a.pace)
 		gap /= j.release.rate * a.onboarding(t) * s.speed(t)
-		if s.chance(followsAtOnce) {
+		if j.chance(followsAtOnce) {
 			gap *= soonFactor
 		} else {
 			gap *= (1 - followsAtOnce*soonFactor) / (1 - followsAtOnce)
 		}
-		gap = min(expo.draw(&s.source, gap)/s.fleet.demand(a, t), 400*float64(aDay))
-		j.next = max(s.fleet.rest(a, t, gap), t+1)
+		gap = min(expo.draw(&s.job.source, gap), 400*float64(aDay))
+		j.next = max(s.fleet.busy(a, t, gap), t+1)
 	}
 }
 
-// Tick sets the next run of those that work by the clock: their period, at the agent's own
-// minute, with up to 90 seconds of delay in the queue.
+// Tick sets the next run of those that work by the clock, with up to 90 seconds of delay in
+// the queue. At another speed they run from the latest run on.
 func (s *stream) tick() {
 	j, a := s.job, s.agent
 	every := a.period()
-	if every == aDay && j.faster == nil { // in the night of its own time zone, whose hours are 1 to 4
-		offset := hour - a.shift*hour + int64(fraction(mix(uint64(a.index), ofStagger))*float64(2*hour))
-		j.tick = (j.tick-offset+aDay)/aDay*aDay + offset
+	if j.faster == nil {
+		j.tick = a.before(j.tick) + every
 	} else {
-		offset := int64(fraction(mix(uint64(a.index), ofStagger)) * float64(every))
-		every = max(int64(float64(every)/s.speed(j.tick)), int64(time.Minute))
-		j.tick = j.tick - (j.tick-offset)%every + every
+		j.tick += max(int64(float64(every)/j.faster(j.tick)), int64(time.Minute))
 	}
-	j.next = j.tick + int64(expo.draw(&s.source, float64(10*time.Second)))
-	j.next = min(j.next, j.tick+int64(90*time.Second))
+	j.next = j.tick + min(int64(expo.draw(&j.source, float64(10*time.Second))), int64(90*time.Second))
+}
+
+// Before returns the latest time up to t at which the agent runs by the clock: at its own
+// minute of its period or, once a day, of the hours 1 and 2 of its own time zone.
+func (a *agent) before(t int64) int64 {
+	every, share := a.period(), fraction(mix(uint64(a.index), ofStagger))
+	offset := int64(share * float64(every))
+	if every == aDay {
+		offset = hour - a.shift*hour + int64(share*float64(2*hour))
+	}
+	return t - ((t-offset)%every+every)%every
 }
 
 // Period is the time between two runs: for pipelines half an hour to two hours.
@@ -158,11 +174,11 @@ func (s *stream) speed(t int64) float64 {
 
 // Restart is what an agent does when it gets a new version.
 func (s *stream) restart(t int64) {
-	w := s.hire(s.agent, s.agent.chain, t, s.visit())
+	w := s.hire(s.agent, s.agent.chain, t, s.job.visit())
 	w.pace = 60 * time.Millisecond
 	w.call("config.read", read, w.agent.home+"release/"+version(s.job.release.version))
 	w.call("secret.read", read, w.agent.home+"release/secrets")
-	for range 3 + s.below(10) {
+	for range 3 + s.job.below(10) {
 		w.call("health.check", read, w.agent.home+"health")
 	}
 }
@@ -170,7 +186,7 @@ func (s *stream) restart(t int64) {
 // SetUp is the first thing that a newcomer does: it reads everything that it will work with.
 func (s *stream) setUp() {
 	a := s.agent
-	w := s.hire(a, a.chain, a.joined, s.visit())
+	w := s.hire(a, a.chain, a.joined, s.job.visit())
 	w.pace = 300 * time.Millisecond
 	w.call("config.read", read, a.home+"release/"+version(s.job.release.version))
 	for _, n := range a.pool {

@@ -38,7 +38,7 @@ type worker struct {
 	clump   []string      // what the session brought
 }
 
-func (s *stream) visit() *visit {
+func (s *source) visit() *visit {
 	v := &visit{session: string(s.hex([]byte("s-")))}
 	s.hex(s.hex(v.trace[:0]))
 	return v
@@ -51,7 +51,7 @@ func (s *stream) hire(a *agent, chain []string, at int64, v *visit) *worker {
 
 // Call makes a call and, where it fails, perhaps tries again. It says whether it worked.
 func (w *worker) call(name string, e effect, resource string) bool {
-	src := &w.s.source
+	src := &w.s.job.source
 	most := tries
 	if w.agent.role.storm {
 		most = stormTries
@@ -87,7 +87,7 @@ func (w *worker) call(name string, e effect, resource string) bool {
 // Meet draws how a call at this time ends, and how long it takes.
 func (w *worker) meet() (telemetry.Outcome, int64) {
 	s, r := w.s, w.agent.role
-	src := &s.source
+	src := &s.job.source
 	latency := loose.draw(src, float64(r.latency))
 	if src.chance(heavyTail) {
 		latency *= pareto.draw(src, 1)
@@ -120,12 +120,12 @@ func (w *worker) put(name string, e effect, resource string, outcome telemetry.O
 	in, out := w.bytes(e, outcome)
 	s.job.drafts++
 	s.job.agenda.add(draft{at: w.at, order: s.job.drafts, by: w, action: name, resource: resource, latency: latency,
-		in: in, out: out, identity: w.agent.usual(&s.source, e), outcome: outcome})
+		in: in, out: out, identity: w.agent.usual(&s.job.source, e), outcome: outcome})
 }
 
 // Bytes draws how much a call takes in and gives out.
 func (w *worker) bytes(e effect, o telemetry.Outcome) (in, out int64) {
-	src, r := &w.s.source, w.agent.role
+	src, r := &w.s.job.source, w.agent.role
 	small, large := tight.draw(src, r.small), broad.draw(src, r.large*w.scale)
 	if src.chance(heavyTail) {
 		large *= pareto.draw(src, 1)
@@ -152,7 +152,7 @@ func (a *agent) usual(src *source, e effect) uint8 {
 
 // TryLater now and then uses what a later version brought.
 func (w *worker) tryLater() {
-	src, n := &w.s.source, w.s.job.release.adopted
+	src, n := &w.s.job.source, w.s.job.release.adopted
 	if n == 0 || w.left <= 0 || !src.chance(0.03*float64(min(n, 3))) {
 		return
 	}
@@ -165,19 +165,19 @@ func (w *worker) tryLater() {
 }
 
 // Wait lets time pass, of the given median.
-func (w *worker) wait(d time.Duration) { w.at += int64(broad.draw(&w.s.source, float64(d))) }
+func (w *worker) wait(d time.Duration) { w.at += int64(broad.draw(&w.s.job.source, float64(d))) }
 
 // About draws a whole number of a log-normal with the given median, from low to high.
 func (w *worker) about(median float64, low, high int) int {
-	return min(max(int(broad.draw(&w.s.source, median)), low), high)
+	return min(max(int(broad.draw(&w.s.job.source, median)), low), high)
 }
 
-func (w *worker) below(n int) int { return w.s.below(n) }
+func (w *worker) below(n int) int { return w.s.job.below(n) }
 
-func (w *worker) chance(p float64) bool { return w.s.chance(p) }
+func (w *worker) chance(p float64) bool { return w.s.job.chance(p) }
 
 // Known draws a resource of the agent's pool.
-func (w *worker) known() string { return w.agent.resource(&w.s.source, w.at, w.s.fleet.start) }
+func (w *worker) known() string { return w.agent.resource(&w.s.job.source, w.at, w.s.fleet.start) }
 
 // Fresh names something that nobody in the team has seen before: numbers grow with time, by
 // one in each unit.
