@@ -38,7 +38,8 @@ import "math"
 //
 // Units: events for each tick. Valid range: counts up to 2²⁴, where they stay.
 //
-// Cost: Score O(1), about 150 ns. One EdgeBurst serves all agents of a shard and tenant.
+// Cost: Score O(1), about 250 ns on the edges of DARPA 1998, 1.2 to 1.6 times MIDAS-R's in the
+// same run. One EdgeBurst serves all agents of a shard and tenant.
 // Bytes: 32 for each place of the table of edges, 64 for each of the tables of sources and of
 // destinations. Tables double as they fill, up to the bounds of the options.
 type EdgeBurst struct {
@@ -70,14 +71,16 @@ type EdgeBurstOptions struct {
 	Carry float64
 }
 
-// EdgeBurstDefaults are the options that the measurements use. Three ticks, 1/(1-γ), are
-// between the two of MIDAS-R (γ = ½) and the five at which a burst's end is seen too late.
+// EdgeBurstDefaults are the options that the measurements use. With γ = ⅔ a count reaches
+// over three ticks, 1/(1-γ). MIDAS-R has two. On DARPA 1998, June, the AUC is .976 for γ = 0,
+// .993 for ½, .994 for ⅔ and ¾.
 func EdgeBurstDefaults() EdgeBurstOptions {
 	return EdgeBurstOptions{Edges: 1 << 16, Nodes: 1 << 15, Carry: 2.0 / 3}
 }
 
 // burstLaw has what is assumed of every stream. None of it is critical: on the edges of
-// DARPA 1998 halving or doubling any of it costs at most 0.003 of the AUC.
+// DARPA 1998, June, any one of them halved or doubled leaves an AUC of .9926 … .9943, as
+// against .9941 (MIDAS-R .9888, MIDAS-F .9879 there).
 type burstLaw struct {
 	events float64 // prior events of a key, over all ticks since the start: Jeffreys' ½
 	fano   float64 // prior Fano factor: calls come in handfuls

@@ -149,6 +149,3 @@ const (
 
 // smallestPlace is how many bytes a place in use takes at least.
 const smallestPlace = 1 + 8 + 1 + 4
-
-// maxTally is beyond what counts of 2^24 can add up to, and far from overflow.
-const maxTally = 1e25
