@@ -46,7 +46,7 @@ func joins(from, to NodeKind) bool {
 type AccessGraph struct {
 	kinds   []NodeKind
 	out, in arcs
-	agents  int
+	number  [nodeKinds]int // of nodes of each kind
 	refused int
 }
 
@@ -68,8 +68,8 @@ func (a *arcs) weights(n uint32) []float32 { return a.weight[a.first[n]:a.first[
 func NewAccessGraph(kinds []NodeKind, edges []AccessEdge) *AccessGraph {
 	g := &AccessGraph{kinds: kinds}
 	for _, k := range kinds {
-		if k == AgentNode {
-			g.agents++
+		if k < nodeKinds {
+			g.number[k]++
 		}
 	}
 	given := len(edges)
@@ -139,8 +139,8 @@ func (a *arcs) reverse() arcs {
 // Nodes returns the number of nodes.
 func (g *AccessGraph) Nodes() int { return len(g.kinds) }
 
-// Agents returns the number of nodes that are agents.
-func (g *AccessGraph) Agents() int { return g.agents }
+// Count returns the number of nodes of a kind.
+func (g *AccessGraph) Count(kind NodeKind) int { return g.number[kind] }
 
 // Edges returns the number of edges.
 func (g *AccessGraph) Edges() int { return len(g.out.to) }
@@ -161,6 +161,9 @@ func (g *AccessGraph) Refused() int { return g.refused }
 
 // Kind returns the kind of a node.
 func (g *AccessGraph) Kind(n uint32) NodeKind { return g.kinds[n] }
+
+// Out returns the nodes that n has edges to, in order. They are not to be changed.
+func (g *AccessGraph) Out(n uint32) []uint32 { return g.out.of(n) }
 
 // Used returns how many nodes of a kind have an edge from n: what an agent used, its
 // children (AgentNode), or where an identity was used.

@@ -140,7 +140,7 @@ func (s *sharing) tie(at int32, thing uint32, uses float32) {
 		s.things++
 		s.place[thing] = int32(s.things)
 	}
-	rarity := math.Log1p(float64(s.graph.agents) / float64(users))
+	rarity := math.Log1p(float64(s.graph.number[AgentNode]) / float64(users))
 	s.ties = append(s.ties, tie{at, s.place[thing] - 1, math.Log1p(float64(uses)) * rarity})
 }
 

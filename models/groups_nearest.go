@@ -34,7 +34,7 @@ func (g *AccessGraph) Nearest(agent uint32, most int) []Peer {
 		if work += users; work > nearestWork {
 			break
 		}
-		rarity := math.Log1p(float64(g.agents) / float64(users))
+		rarity := math.Log1p(float64(g.number[AgentNode]) / float64(users))
 		all += rarity
 		for _, n := range g.in.of(thing) {
 			if g.kinds[n] != AgentNode || n == agent {

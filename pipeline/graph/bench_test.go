@@ -28,17 +28,22 @@ func benchmarkCalls(agents, n int) []*telemetry.Call {
 	return calls
 }
 
+// Known calls came before in the interval; new ones are the first of their kind in it, as
+// every call is after a snapshot.
 func BenchmarkCall(b *testing.B) {
-	for _, agents := range []int{100, 10_000} {
-		b.Run(fmt.Sprint(agents), func(b *testing.B) {
-			calls := benchmarkCalls(agents, 200_000)
+	calls := benchmarkCalls(100, 10_000)
+	for _, forget := range []bool{false, true} {
+		b.Run(map[bool]string{false: "known", true: "new"}[forget], func(b *testing.B) {
 			r := newTest(Options{})
 			for _, c := range calls {
 				r.Call(c, at(0))
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				r.Call(calls[i%len(calls)], at(0.5))
+				if forget && i%1000 == 0 {
+					r.forget()
+				}
+				r.Call(calls[i%1000], at(0.5))
 			}
 		})
 	}

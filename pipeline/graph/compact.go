@@ -8,7 +8,7 @@ import (
 
 // compact forgets nodes without edges, and numbers the others anew in the same order, where
 // the nodes are nearly at their bound and that frees a quarter of them. It runs between two
-// snapshots, when nothing computes beside.
+// snapshots, when nothing computes beside and the memory of calls is empty.
 func (r *Recorder) compact() {
 	if r.ids.Len() < r.opt.MaxNodes/8*7 {
 		return
@@ -47,8 +47,8 @@ func (r *Recorder) inUse() (number []uint32, kept int) {
 		mark(e.From)
 		mark(e.To)
 	}
-	for n := range r.current.place {
-		if r.current.place[n].graph != 0 {
+	for n := range r.current.position {
+		if r.current.position[n].graph != 0 {
 			mark(uint32(n))
 		}
 	}
@@ -66,11 +66,11 @@ func (r *Recorder) inUse() (number []uint32, kept int) {
 // renumber follows the recorder to new numbers.
 func (s *Snapshot) renumber(number []uint32, nodes int, ids *telemetry.Interner) {
 	s.ids = ids
-	old := s.place
-	s.place = make([]place, nodes)
+	old := s.position
+	s.position = make([]position, nodes)
 	for n, p := range old {
 		if p.graph != 0 {
-			s.place[number[n]] = p
+			s.position[number[n]] = p
 		}
 	}
 	for i := range s.graph {

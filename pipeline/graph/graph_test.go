@@ -131,6 +131,9 @@ func TestAnswersDoNotDependOnHowFastASnapshotIsComputed(t *testing.T) {
 		if now.Call(c, at) != later.Call(c, at) {
 			t.Fatal("calls are told differently")
 		}
+		if g, _ := now.Current().GroupOf(c.Tenant, c.Agent); now.Call(c, at).Group != g || later.Call(c, at).Group != g {
+			t.Fatalf("call %d is not of group %d", i, g)
+		}
 		if i%250 == 0 {
 			if diff := cmp.Diff(answers(now.Current(), "t", 60), answers(later.Current(), "t", 60)); diff != "" {
 				t.Fatalf("call %d: %s", i, diff)
@@ -222,16 +225,16 @@ func TestACallTellsOfItsDelegation(t *testing.T) {
 	r := newTest(Options{})
 	for _, c := range []struct {
 		call *telemetry.Call
-		want Delegation
+		want Place
 	}{
-		{call("t", "boss b read r1"), Delegation{}},
-		{call("t", "kid1 b read r1", "boss", "kid1"), Delegation{ChainShape: models.ChainShape{Depth: 2}, Sharing: 1}},
-		{call("t", "kid2 k read r2", "boss", "kid2"), Delegation{ChainShape: models.ChainShape{Depth: 2}, FanOut: 1, ResourceBeyond: true, IdentityBeyond: true}},
-		{call("t", "kid2 k read r2", "boss"), Delegation{ChainShape: models.ChainShape{Depth: 1}, FanOut: 2, Sharing: 1, ResourceBeyond: true, IdentityBeyond: true}},
-		{call("t", "grand k read r1", "boss", "kid1", "boss", "kid1", "grand"), Delegation{ChainShape: models.ChainShape{Depth: 5, Repeated: 2}, Sharing: 1, IdentityBeyond: true}},
-		{call("t", "boss k read r9"), Delegation{Sharing: 2}},
-		{call("other", "kid2 k read r2", "boss", "kid2"), Delegation{ChainShape: models.ChainShape{Depth: 2}}},
-		{call("t", "", "boss", "kid1"), Delegation{ChainShape: models.ChainShape{Depth: 2}}},
+		{call("t", "boss b read r1"), Place{}},
+		{call("t", "kid1 b read r1", "boss", "kid1"), Place{ChainShape: models.ChainShape{Depth: 2}, Sharing: 1}},
+		{call("t", "kid2 k read r2", "boss", "kid2"), Place{ChainShape: models.ChainShape{Depth: 2}, FanOut: 1, ResourceBeyond: true, IdentityBeyond: true}},
+		{call("t", "kid2 k read r2", "boss"), Place{ChainShape: models.ChainShape{Depth: 1}, FanOut: 2, Sharing: 1, ResourceBeyond: true, IdentityBeyond: true}},
+		{call("t", "grand k read r1", "boss", "kid1", "boss", "kid1", "grand"), Place{ChainShape: models.ChainShape{Depth: 5, Repeated: 2}, Sharing: 1, IdentityBeyond: true}},
+		{call("t", "boss k read r9"), Place{Sharing: 2}},
+		{call("other", "kid2 k read r2", "boss", "kid2"), Place{ChainShape: models.ChainShape{Depth: 2}}},
+		{call("t", "", "boss", "kid1"), Place{ChainShape: models.ChainShape{Depth: 2}}},
 	} {
 		if diff := cmp.Diff(c.want, r.Call(c.call, at(0))); diff != "" {
 			t.Errorf("%s %s: %s", c.call.Agent, c.call.Chain, diff)
@@ -247,7 +250,7 @@ func TestADeniedCallShowsNoAccess(t *testing.T) {
 	r.Call(call("t", "a1 i1 read r1"), at(0))
 	denied := call("t", "a2 i1 read secret", "a1", "a2")
 	denied.Outcome = telemetry.OutcomeDenied
-	want := Delegation{ChainShape: models.ChainShape{Depth: 2}, Sharing: 1}
+	want := Place{ChainShape: models.ChainShape{Depth: 2}, Sharing: 1}
 	if got := r.Call(denied, at(0)); got != want { // secret is no known resource, so nobody used it
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -265,6 +268,7 @@ func TestWhatDoesNotFitIsDroppedAndCounted(t *testing.T) {
 	for i := range 10 {
 		r.Call(call("t", fmt.Sprintf("a i read r%d", i)), at(0))
 	}
+	r.flush()
 	// a: i, read and r0 … r3; i: r0 … r5
 	if r.Stats.DroppedOut != 6+4 || r.edges.Len() != 12 {
 		t.Errorf("%+v, %d edges", r.Stats, r.edges.Len())
@@ -333,6 +337,27 @@ func TestForgottenNodesMakeRoomAndAnswersStay(t *testing.T) {
 	}
 }
 
+// Without the memory every call goes to the edges by itself.
+func TestTheMemoryOfCallsChangesNothing(t *testing.T) {
+	opt := Options{MaxNodes: 110, MaxEdges: 500, MaxOut: 20, HalfLife: interval}
+	with, without := newTest(opt), newTest(opt)
+	f := newFleet(1, "t", 40)
+	for i := range 6000 {
+		c, at := f.next(), at(float64(i)/1500)
+		a, b := with.Call(c, at), without.Call(c, at)
+		without.forget()
+		if a != b {
+			t.Fatalf("call %d: %+v, want %+v", i, a, b)
+		}
+	}
+	if !bytes.Equal(encoded(t, with), encoded(t, without)) || with.Stats != without.Stats {
+		t.Errorf("%+v, want %+v", with.Stats, without.Stats)
+	}
+	if s := with.Stats; s.DroppedNodes == 0 || s.DroppedEdges+s.DroppedOut == 0 {
+		t.Errorf("nothing was dropped: %+v", s)
+	}
+}
+
 func encoded(t testing.TB, r *Recorder) []byte {
 	t.Helper()
 	b, err := r.AppendBinary(nil)
@@ -360,7 +385,7 @@ func TestARecorderGoesOnFromItsState(t *testing.T) {
 		b := newTest(Options{MaxNodes: 400, HalfLife: 4 * interval, Run: func(c func()) { go c() }})
 		rest, err := b.DecodeBinary(append(bytes.Clone(code), "next"...))
 		if err != nil || string(rest) != "next" {
-			t.Fatalf("rest %q, error %v", rest, err)
+			t.Fatalf("cut at %d: rest %q, error %v", cut, rest, err)
 		}
 		if !bytes.Equal(encoded(t, b), code) {
 			t.Fatalf("cut at %d: the state decodes to another", cut)

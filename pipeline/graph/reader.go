@@ -50,6 +50,14 @@ func (r *reader) bytes(n int) []byte {
 	return b
 }
 
+func (r *reader) byte() byte {
+	b := r.bytes(1)
+	if b == nil {
+		return 0
+	}
+	return b[0]
+}
+
 // weight reads a positive finite number.
 func (r *reader) weight() float32 {
 	b := r.bytes(4)

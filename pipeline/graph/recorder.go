@@ -31,10 +31,11 @@ type Recorder struct {
 	edges models.FadingEdges
 	tick  uint32 // the greatest of the calls', in intervals; 0 before the first call
 
+	memory           memory
 	current, pending *Snapshot
 	key              []byte
 
-	// Stats counts since New.
+	// Stats counts since New. What was dropped is counted when an interval ends.
 	Stats Stats
 }
 
@@ -53,13 +54,17 @@ func New(opt Options) *Recorder {
 		opt:     opt,
 		ids:     telemetry.NewInterner(opt.MaxNodes),
 		edges:   models.NewFadingEdges(float64(opt.HalfLife)/float64(opt.Interval), opt.MaxEdges),
+		memory:  newMemory(),
 		current: newSnapshot(),
 	}
 }
 
-// Delegation is what a call says of the delegation that it is part of. The counts are of what
-// the recorder knew before the call.
-type Delegation struct {
+// Place is where a call stands in the graph: its agent's peers, and the delegation that it is
+// part of. The counts are of what the recorder knew before the call.
+type Place struct {
+	// Group is the agent's, as GroupOf of the current snapshot; 0 where it has no peers.
+	Group uint32
+
 	models.ChainShape
 	FanOut  int // children of the parent
 	Sharing int // agents of the identity
@@ -69,36 +74,81 @@ type Delegation struct {
 	ResourceBeyond, IdentityBeyond bool
 }
 
+// Call takes in a call at time t, Unix nanoseconds: the call's own time as its shard bounds it.
+func (r *Recorder) Call(c *telemetry.Call, t int64) Place {
+	r.cross(t)
+	switch {
+	case len(c.Agent) == 0:
+		return Place{ChainShape: models.ShapeOf(c.Chain)}
+	case c.Outcome == telemetry.OutcomeDenied:
+		r.Stats.Denied++
+		return r.judge(models.ShapeOf(c.Chain), r.known(c))
+	}
+	r.Stats.Calls++
+	id, fresh, ok := r.memory.find(c)
+	if !ok && r.memory.full() {
+		r.forget()
+		id, fresh, ok = r.memory.find(c)
+	}
+	if ok && !fresh {
+		m := &r.memory.calls[id]
+		m.again++
+		r.Stats.DroppedNodes += uint64(m.dropped)
+		return r.judge(m.shape, m.parties)
+	}
+	return r.learn(c, ok)
+}
+
+// learn takes in a call that did not come before in this interval, and may be remembered.
+func (r *Recorder) learn(c *telemetry.Call, remember bool) Place {
+	dropped, first := r.Stats.DroppedNodes, len(r.memory.links)
+	p := r.partiesOf(c)
+	shape := models.ShapeOf(c.Chain)
+	at := r.judge(shape, p)
+	r.use(p.agent, p.identity)
+	r.use(p.agent, p.resource)
+	r.use(p.identity, p.resource)
+	r.use(p.agent, p.action)
+	r.delegate(c, p)
+	if !remember {
+		r.memory.links = r.memory.links[:first]
+		return at
+	}
+	r.memory.calls = append(r.memory.calls, remembered{
+		first: uint32(first), last: uint32(len(r.memory.links)),
+		dropped: uint32(r.Stats.DroppedNodes - dropped), parties: p, shape: shape,
+	})
+	return at
+}
+
 // none is the number of no node.
 const none = math.MaxUint32
 
-// Call takes in a call at time t, Unix nanoseconds: the call's own time as its shard bounds it.
-func (r *Recorder) Call(c *telemetry.Call, t int64) Delegation {
-	r.cross(t)
-	d := Delegation{ChainShape: models.ShapeOf(c.Chain)}
-	if len(c.Agent) == 0 {
-		return d
-	}
-	if c.Outcome == telemetry.OutcomeDenied {
-		r.Stats.Denied++
-		tenant := r.lookup(kindTenant, 0, c.Tenant)
-		r.judge(&d, r.lookup(models.AgentNode, tenant, parentOf(c)),
-			r.lookup(models.IdentityNode, tenant, c.Identity), r.lookup(models.ResourceNode, tenant, c.Resource))
-		return d
-	}
-	r.Stats.Calls++
+// parties are the numbers of who and what is part of a call.
+type parties struct{ tenant, agent, parent, identity, resource, action uint32 }
+
+// partiesOf returns the parties of a call, made if they are new.
+func (r *Recorder) partiesOf(c *telemetry.Call) parties {
 	tenant := r.number(kindTenant, 0, c.Tenant)
-	agent := r.number(models.AgentNode, tenant, c.Agent)
-	parent := r.number(models.AgentNode, tenant, parentOf(c))
-	identity := r.number(models.IdentityNode, tenant, c.Identity)
-	resource := r.number(models.ResourceNode, tenant, c.Resource)
-	r.judge(&d, parent, identity, resource)
-	r.use(agent, identity)
-	r.use(agent, resource)
-	r.use(identity, resource)
-	r.use(agent, r.number(models.ActionNode, tenant, c.Action))
-	r.delegate(c, tenant, agent, parent)
-	return d
+	return parties{
+		tenant:   tenant,
+		agent:    r.number(models.AgentNode, tenant, c.Agent),
+		parent:   r.number(models.AgentNode, tenant, parentOf(c)),
+		identity: r.number(models.IdentityNode, tenant, c.Identity),
+		resource: r.number(models.ResourceNode, tenant, c.Resource),
+		action:   r.number(models.ActionNode, tenant, c.Action),
+	}
+}
+
+// known returns what judge needs of the parties of a call, and makes none.
+func (r *Recorder) known(c *telemetry.Call) parties {
+	tenant := r.lookup(kindTenant, 0, c.Tenant)
+	return parties{
+		agent:    r.lookup(models.AgentNode, tenant, c.Agent),
+		parent:   r.lookup(models.AgentNode, tenant, parentOf(c)),
+		identity: r.lookup(models.IdentityNode, tenant, c.Identity),
+		resource: r.lookup(models.ResourceNode, tenant, c.Resource),
+	}
 }
 
 // parentOf returns the member of the chain before the acting agent, or nil.
@@ -118,60 +168,71 @@ func withoutAgent(c *telemetry.Call) [][]byte {
 	return c.Chain
 }
 
-func (r *Recorder) judge(d *Delegation, parent, identity, resource uint32) {
-	if identity != none {
-		d.Sharing = int(r.tally[identity].fan)
+// judge returns the place of a call with these parties.
+func (r *Recorder) judge(shape models.ChainShape, p parties) Place {
+	at := Place{ChainShape: shape, Group: r.Current().groupOf(p.agent)}
+	if p.identity != none {
+		at.Sharing = int(r.tally[p.identity].fan)
 	}
-	if parent == none {
-		return
+	if p.parent == none {
+		return at
 	}
-	p := &r.tally[parent]
-	d.FanOut = int(p.fan)
-	d.ResourceBeyond = p.resources > 0 && resource != none && !r.edges.Has(parent, resource)
-	d.IdentityBeyond = p.identities > 0 && identity != none && !r.edges.Has(parent, identity)
+	had := &r.tally[p.parent]
+	at.FanOut = int(had.fan)
+	at.ResourceBeyond = had.resources > 0 && p.resource != none && !r.edges.Has(p.parent, p.resource)
+	at.IdentityBeyond = had.identities > 0 && p.identity != none && !r.edges.Has(p.parent, p.identity)
+	return at
 }
 
 // linksKept bounds the links of one chain that are recorded: the last ones.
 const linksKept = 8
 
 // delegate records the links of the chain, the last of which is parent → agent.
-func (r *Recorder) delegate(c *telemetry.Call, tenant, agent, parent uint32) {
-	r.use(parent, agent)
-	chain := withoutAgent(c)
+func (r *Recorder) delegate(c *telemetry.Call, p parties) {
+	r.use(p.parent, p.agent)
+	chain, child := withoutAgent(c), p.parent
 	for i := len(chain) - 2; i >= max(0, len(chain)-linksKept); i-- {
-		before := r.number(models.AgentNode, tenant, chain[i])
-		r.use(before, parent)
-		parent = before
+		before := r.number(models.AgentNode, p.tenant, chain[i])
+		r.use(before, child)
+		child = before
 	}
 }
 
-// use counts a use of an edge, which is made if it is new.
+// use counts a use of an edge and notes the link.
 func (r *Recorder) use(from, to uint32) {
-	if from == none || to == none || from == to || r.edges.Use(from, to, r.tick) {
-		return
-	}
-	switch {
-	case r.edges.Full():
-		r.Stats.DroppedEdges++
-	case int(r.tally[from].out) >= r.opt.MaxOut:
-		r.Stats.DroppedOut++
-	default:
-		r.edges.Add(from, to, r.tick)
-		r.count(from, to, 1)
+	if from != none && to != none && from != to {
+		l := link{from, to}
+		r.memory.links = append(r.memory.links, l)
+		r.count(l, 1)
 	}
 }
 
-// count adds by, 1 or -1 in two's complement, to the tallies of an edge's ends.
-func (r *Recorder) count(from, to, by uint32) {
-	r.tally[from].out += by
-	switch r.kinds[to] {
+// count counts uses of an edge, which is made if it is new.
+func (r *Recorder) count(l link, uses uint32) {
+	switch {
+	case r.edges.Use(l.from, l.to, r.tick, uses):
+	case r.edges.Full():
+		r.Stats.DroppedEdges += uint64(uses)
+	case int(r.tally[l.from].out) >= r.opt.MaxOut:
+		r.Stats.DroppedOut += uint64(uses)
+	default:
+		r.edges.Add(l.from, l.to, r.tick)
+		r.edges.Use(l.from, l.to, r.tick, uses-1)
+		r.mark(l, 1)
+	}
+}
+
+// mark adds by, 1 or -1 in two's complement, to the tallies of an edge's ends.
+func (r *Recorder) mark(l link, by uint32) {
+	r.tally[l.from].out += by
+	switch r.kinds[l.to] {
 	case models.ResourceNode:
-		r.tally[from].resources += by
+		r.tally[l.from].resources += by
 	case models.AgentNode:
-		r.tally[from].fan += by
+		r.tally[l.from].fan += by
 	case models.IdentityNode:
-		r.tally[from].identities += by
-		r.tally[to].fan += by
+		r.tally[l.from].identities += by
+		r.tally[l.to].fan += by
 	}
 }
 
@@ -221,6 +282,7 @@ func (r *Recorder) cross(t int64) {
 		return
 	}
 	first := r.tick == 0
+	r.forget()
 	r.tick = tick
 	if !first {
 		r.snapshot()
@@ -234,7 +296,7 @@ func (r *Recorder) snapshot() {
 		r.pending.wait()
 		r.current, r.pending = r.pending, nil
 	}
-	r.edges.Sweep(r.tick, leastWeight, func(from, to uint32) { r.count(from, to, ^uint32(0)) })
+	r.edges.Sweep(r.tick, leastWeight, func(from, to uint32) { r.mark(link{from, to}, ^uint32(0)) })
 	r.compact()
 	r.Stats.Snapshots++
 	r.pending = r.take(r.tick, r.edges.Append(make([]models.AccessEdge, 0, r.edges.Len()), r.tick))

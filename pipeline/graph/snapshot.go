@@ -13,12 +13,12 @@ import (
 // change, but its answers look names up in the recorder's memory: only the shard's
 // goroutine may ask.
 type Snapshot struct {
-	tick  uint32
-	taken time.Time // the multiple of the interval
-	ids   *telemetry.Interner
-	place []place // by node
-	graph []tenantGraph
-	next  uint32 // the first group that was never given
+	tick     uint32
+	taken    time.Time // the multiple of the interval
+	ids      *telemetry.Interner
+	position []position // by node
+	graph    []tenantGraph
+	next     uint32 // the first group that was never given
 
 	// What compute begins with. It reads no more of the recorder's memory than this, and
 	// changes none of it.
@@ -31,9 +31,9 @@ type Snapshot struct {
 	ready bool // done was seen
 }
 
-// place is where a node is: the graph of its tenant, from 1, and the node's number in it.
-// The zero place is nowhere.
-type place struct{ graph, node uint32 }
+// position is where a node is: the graph of its tenant, from 1, and the node's number in it.
+// The zero position is nowhere.
+type position struct{ graph, node uint32 }
 
 // tenantGraph is what is computed for one tenant. Its slices are by node of the graph.
 type tenantGraph struct {
@@ -86,16 +86,16 @@ func (s *Snapshot) compute(before *Snapshot) {
 	}
 }
 
-// divide gives each node its place and returns the edges of each tenant, with the nodes'
+// divide gives each node its position and returns the edges of each tenant, with the nodes'
 // numbers in its graph. Everything follows the order of the recorder's numbers.
 func (s *Snapshot) divide() [][]models.AccessEdge {
-	s.place = make([]place, len(s.kinds))
+	s.position = make([]position, len(s.kinds))
 	for _, e := range s.edges {
-		s.place[e.From].graph, s.place[e.To].graph = 1, 1
+		s.position[e.From].graph, s.position[e.To].graph = 1, 1
 	}
 	graphOf := map[uint32]uint32{} // by tenant
-	for n := range s.place {
-		if s.place[n].graph == 0 {
+	for n := range s.position {
+		if s.position[n].graph == 0 {
 			continue
 		}
 		g := graphOf[s.of[n]]
@@ -105,14 +105,14 @@ func (s *Snapshot) divide() [][]models.AccessEdge {
 			graphOf[s.of[n]] = g
 		}
 		t := &s.graph[g-1]
-		s.place[n] = place{g, uint32(len(t.numbers))}
+		s.position[n] = position{g, uint32(len(t.numbers))}
 		t.numbers = append(t.numbers, uint32(n))
 	}
 	edges := make([][]models.AccessEdge, len(s.graph))
 	for _, e := range s.edges {
-		from := s.place[e.From]
+		from := s.position[e.From]
 		edges[from.graph-1] = append(edges[from.graph-1],
-			models.AccessEdge{From: from.node, To: s.place[e.To].node, Weight: e.Weight})
+			models.AccessEdge{From: from.node, To: s.position[e.To].node, Weight: e.Weight})
 	}
 	return edges
 }
@@ -158,10 +158,10 @@ func (t *tenantGraph) weigh() {
 
 // groupOf returns the group of the recorder's node, or 0.
 func (s *Snapshot) groupOf(number uint32) uint32 {
-	if int(number) >= len(s.place) || s.place[number].graph == 0 {
+	if int(number) >= len(s.position) || s.position[number].graph == 0 {
 		return 0
 	}
-	p := s.place[number]
+	p := s.position[number]
 	return s.graph[p.graph-1].groups[p.node]
 }
 
@@ -172,10 +172,10 @@ func (s *Snapshot) find(kind models.NodeKind, tenant, name []byte) (t *tenantGra
 	if !ok {
 		return nil, 0
 	}
-	if id, ok = s.ids.Lookup(appendKey(buf[:0], kind, id, name)); !ok || int(id) >= len(s.place) {
+	if id, ok = s.ids.Lookup(appendKey(buf[:0], kind, id, name)); !ok || int(id) >= len(s.position) {
 		return nil, 0
 	}
-	p := s.place[id]
+	p := s.position[id]
 	if p.graph == 0 {
 		return nil, 0
 	}

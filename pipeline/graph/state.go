@@ -18,6 +18,7 @@ const stateVersion = 1
 // and the pending one's edges. What else a snapshot has is computed again. It never fails, and
 // does not wait for a computation under way. Bytes: about 9 + 2·10 an edge, and the names.
 func (r *Recorder) AppendBinary(b []byte) ([]byte, error) {
+	r.flush()
 	b = append(b, stateVersion)
 	for _, p := range r.parameters() {
 		b = binary.AppendUvarint(b, p)
@@ -67,8 +68,12 @@ func (s *Snapshot) appendState(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(s.tick))
 	b = binary.AppendUvarint(b, uint64(s.next))
 	b = appendEdges(b, edges)
-	b = binary.AppendUvarint(b, uint64(len(s.place)))
-	for n := range s.place {
+	last := len(s.position)
+	for last > 0 && s.groupOf(uint32(last-1)) == 0 {
+		last--
+	}
+	b = binary.AppendUvarint(b, uint64(last))
+	for n := range last {
 		b = binary.AppendUvarint(b, uint64(s.groupOf(uint32(n))))
 	}
 	return b
@@ -95,8 +100,8 @@ func appendEdges(b []byte, edges []models.AccessEdge) []byte {
 // models.ErrEncoding or models.ErrParameters.
 func (r *Recorder) DecodeBinary(b []byte) (rest []byte, err error) {
 	in := reader{b: b}
-	if v := in.bytes(1); in.err == nil && v[0] != stateVersion {
-		return nil, fmt.Errorf("cannot decode version %d of an access graph: %w", v[0], models.ErrEncoding)
+	if v := in.byte(); in.err == nil && v != stateVersion {
+		return nil, fmt.Errorf("cannot decode version %d of an access graph: %w", v, models.ErrEncoding)
 	}
 	for _, p := range r.parameters() {
 		if got := in.uvarint(); in.err == nil && got != p {
@@ -134,7 +139,7 @@ func (r *Recorder) DecodeBinary(b []byte) (rest []byte, err error) {
 
 func (r *Recorder) loadNodes(in *reader) {
 	for range in.number(r.opt.MaxNodes) {
-		kind := models.NodeKind(in.number(math.MaxUint8))
+		kind := models.NodeKind(in.byte())
 		tenant := uint32(in.number(math.MaxUint32))
 		name := in.bytes(in.number(telemetry.LongestString - keyHead))
 		if kind == kindTenant && tenant != 0 || kind != kindTenant && !r.isTenant(tenant) || kind > models.ActionNode && kind != kindTenant {
@@ -167,7 +172,7 @@ func (r *Recorder) recount(in *reader) {
 			in.fail()
 			return
 		}
-		r.count(e.From, e.To, 1)
+		r.mark(link{e.From, e.To}, 1)
 	}
 }
 
