@@ -1,7 +1,5 @@
 package models
 
-import "encoding/binary"
-
 // Loop counts how long an entity has gone round in a circle: for each period p up to
 // longestPeriod, how many calls in a row were the same as the one p calls before.
 //
@@ -48,30 +46,4 @@ func (l *Loop) best() (run uint32, period int) {
 		}
 	}
 	return run, period
-}
-
-const loopVersion = 1
-
-// AppendBinary appends the state to b. It never fails.
-func (l *Loop) AppendBinary(b []byte) ([]byte, error) {
-	b = binary.AppendUvarint(append(b, loopVersion), l.n)
-	for i := range min(l.n, longestPeriod) {
-		b = binary.LittleEndian.AppendUint64(b, l.past[i])
-		b = binary.AppendUvarint(b, uint64(l.runs[i]))
-	}
-	return b, nil
-}
-
-// DecodeBinary takes the state from the beginning of b and returns what follows it.
-func (l *Loop) DecodeBinary(b []byte) (rest []byte, err error) {
-	r := readVersion(b, loopVersion)
-	d := Loop{n: r.uvarint()}
-	for i := range min(d.n, longestPeriod) {
-		d.past[i], d.runs[i] = r.uint64(), uint32(r.count(1<<31))
-	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	*l = d
-	return r.rest, nil
 }
