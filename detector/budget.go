@@ -50,10 +50,32 @@ func (r *reader) budget(n *yaml.Node, d *draft) {
 	}
 	d.Budget = strings.Join(strings.Fields(text), " ")
 	d.Level = models.AlarmLevelCalls(span * unit / alarms)
+	d.blocks(words[3], span/alarms, unit)
 	if d.Level < math.Log(minSlots) {
 		r.fail(n, more, "the budget %q allows a false alarm within %d %s", shorten(text), minSlots, steps)
 	}
 }
+
+// blocks divides the budget into blocks whose crests of evidence are compared: days, or a thousandth of
+// it in calls, or sessions.
+func (d *draft) blocks(unit string, span, steps float64) {
+	switch {
+	case d.Within:
+		d.Blocks = span
+	case unit == "call" || unit == "calls":
+		d.BlockCalls = int(min(max(span/1000, leastBlockCalls), math.MaxInt32))
+		d.Blocks = span / float64(d.BlockCalls)
+	default:
+		d.Blocks = span * steps * d.Slot.Hours() / day.Hours()
+	}
+	d.Blocks = max(d.Blocks, leastBlocks)
+}
+
+// The least that a budget is divided into.
+const (
+	leastBlocks     = 10
+	leastBlockCalls = 10
+)
 
 // budgetSteps returns how many steps of the e-detector one unit of a budget holds: slots, or sessions.
 func (r *reader) budgetSteps(n *yaml.Node, unit string, d *draft) (float64, bool) {

@@ -17,7 +17,7 @@ type function struct {
 var edgeFields = []string{"tenant", "agent", "identity", "chain_root", "action", "resource", "parent"}
 
 // edges are the fields that new and surprise tell apart, beside context entries.
-var edges = slices.Concat(edgeFields, []string{"chain", "call"})
+var edges = slices.Concat(edgeFields, []string{"chain", "shape", "call"})
 
 // functions are the words that make features.
 var functions = []function{
@@ -28,11 +28,11 @@ var functions = []function{
 	{name: "distinct", kind: KindDistinct, example: "distinct(resource, 1m)", fields: slices.Concat(edges, []string{"session"}), context: true},
 	{name: "new", kind: KindNew, example: "new(resource)", fields: edges, context: true},
 	{name: "surprise", kind: KindSurprise, example: "surprise(agent)", fields: edges, context: true},
-	{name: "sequence", kind: KindSequence, example: "sequence(action)", fields: []string{"action", "resource", "call"}},
+	{name: "sequence", kind: KindSequence, example: "sequence(action)", fields: []string{"action", "resource", "shape", "call"}},
 	{name: "repeats", kind: KindRepeats, example: "repeats(call)", fields: []string{"call"}},
 	{name: "depth", kind: KindDepth, example: "depth(chain)", fields: []string{"chain"}},
 	{name: "recurs", kind: KindRecurs, example: "recurs(chain)", fields: []string{"chain"}},
-	{name: "burst", kind: KindBurst, example: "burst(resource)", fields: []string{"resource", "identity", "action", "agent", "parent", "chain_root"}},
+	{name: "burst", kind: KindBurst, example: "burst(resource)", fields: []string{"resource", "shape", "identity", "action", "agent", "parent", "chain_root"}},
 }
 
 // featureWords are the names of functions.

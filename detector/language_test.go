@@ -136,3 +136,25 @@ func TestAMatchTestsTheParent(t *testing.T) {
 		}
 	}
 }
+
+func TestABudgetIsDividedIntoBlocks(t *testing.T) {
+	for text, want := range map[string]struct {
+		blocks float64
+		calls  int
+	}{
+		"budget: 1 per 1000 agent-days":                     {1000, 0},
+		"budget: 3 per 1500 agent-days":                     {500, 0},
+		"budget: 1 per 100 agent-weeks":                     {700, 0},
+		"budget: 1 per 2400 agent-hours":                    {100, 0},
+		"budget: 1 per agent-day":                           {10, 0}, // no fewer
+		"budget: 1 per 1000000 calls":                       {1000, 1000},
+		"budget: 1 per 2000 calls":                          {200, 10},
+		"within: session\nbudget: 1 per 1000 sessions":      {1000, 0},
+		"within: session\nbudget: 2 per 1_000_000 sessions": {500_000, 0},
+	} {
+		d := load(t, "id: x\ntitle: x\nbaseline: {feature: new(action)}\n"+text+"\n").Plan.Detectors[0]
+		if math.Abs(d.Blocks-want.blocks) > 1e-6 || d.BlockCalls != want.calls {
+			t.Errorf("%s: %g blocks of %d calls, want %g of %d", text, d.Blocks, d.BlockCalls, want.blocks, want.calls)
+		}
+	}
+}

@@ -80,7 +80,7 @@ func TestEveryKeyReachesThePlan(t *testing.T) {
 			{Name: "distinct(resource, 1h)", Kind: detector.KindDistinct, Field: detector.FieldResource, Window: time.Hour},
 		},
 		Evidence: []detector.Evidence{{Feature: 0, Weight: 2, Seasonal: true, Memory: 42 * 24 * time.Hour}, {Feature: 1, Weight: 1}},
-		Slot:     time.Minute, Level: math.Log(1000 * 24 * 60), Budget: "1 per 1000 identity-days",
+		Slot:     time.Minute, Level: math.Log(1000 * 24 * 60), Blocks: 1000, Budget: "1 per 1000 identity-days",
 		WarmupCalls: 50, WarmupSlots: 5, Relearn: detector.FieldContext + 2, HasRelearn: true,
 		WhenText: "rate(calls, 1s) > 500 or distinct(resource, 1h) > 300",
 		Exceptions: []detector.Exception{{
@@ -120,7 +120,7 @@ func TestWhatIsNotSaidHasDefaults(t *testing.T) {
 		ID: "x", Title: "x", Severity: "medium",
 		Features: []detector.Feature{{Name: "new(resource)", Kind: detector.KindNew, Field: detector.FieldResource}},
 		Evidence: []detector.Evidence{{Weight: 1}},
-		Slot:     10 * time.Second, Level: math.Log(7 * 86400 / 10), Budget: "1 per agent-week",
+		Slot:     10 * time.Second, Level: math.Log(7 * 86400 / 10), Blocks: 10, Budget: "1 per agent-week",
 		WarmupCalls: 200, WarmupSlots: 20, Quiet: 10 * time.Minute,
 	}
 	if diff := cmp.Diff(want, d, cmpopts.IgnoreFields(detector.Compiled{}, "Version"), cmpopts.EquateApprox(1e-12, 0)); diff != "" {

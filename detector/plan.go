@@ -22,7 +22,8 @@ const (
 	FieldOutcome
 	FieldParent  // the agent that delegated the call: the chain's last member but one; absent without one
 	FieldChain   // the whole delegation chain; features only
-	FieldCall    // the action and the resource together; features only
+	FieldShape   // the resource without its numbers: s3://logs/0/day=0 for s3://logs/7/day=12; features only
+	FieldCall    // the action and the shape together; features only
 	FieldContext // the first context entry
 )
 
@@ -162,6 +163,12 @@ type Compiled struct {
 	// of the mean number of active slots, those that hold a call, to a false alarm.
 	Slot  time.Duration
 	Level float64
+	// Blocks is the mean number of blocks to a false alarm that the budget allows, at least 10. A
+	// block is a day of the calls' own time, or BlockCalls calls if that is not 0, or, within
+	// sessions, a session. Evidence must also be higher than it is in one of so many blocks of
+	// the entity's own past.
+	Blocks     float64
+	BlockCalls int
 	// Budget is what the analyst wrote, for explanations.
 	Budget string
 	// WarmupCalls and WarmupSlots must both have been seen of an entity before its evidence
@@ -243,6 +250,7 @@ func (p *Plan) ScaleBudget(k float64) *Plan {
 		c := *d
 		if len(c.Evidence) > 0 {
 			c.Level = max(c.Level-math.Log(k), math.Log(minSlots))
+			c.Blocks = max(c.Blocks/k, leastBlocks)
 		}
 		scaled.Detectors[i] = &c
 		if scaled.enforcers[i].Compiled != nil {

@@ -50,6 +50,11 @@ func TestAScaledBudgetAllowsThatManyTimesTheFalseAlarms(t *testing.T) {
 		if diff := cmp.Diff(want, levels(scaled), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
 			t.Errorf("levels at %g times the budget: %s", k, diff)
 		}
+		for i, d := range p.Detectors {
+			if want := max(d.Blocks/k, 10); len(d.Evidence) > 0 && math.Abs(scaled.Detectors[i].Blocks-want) > 1e-9*want {
+				t.Errorf("%g times the budget of %s is one in %g blocks, want %g", k, d.ID, scaled.Detectors[i].Blocks, want)
+			}
+		}
 		if diff := cmp.Diff(original, levels(p), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
 			t.Errorf("the plan that was scaled changed: %s", diff)
 		}
@@ -59,7 +64,7 @@ func TestAScaledBudgetAllowsThatManyTimesTheFalseAlarms(t *testing.T) {
 func TestAScaledPlanIsOtherwiseTheSame(t *testing.T) {
 	p := load(t, budgeted).Plan
 	scaled := p.ScaleBudget(10)
-	ignore := cmpopts.IgnoreFields(detector.Compiled{}, "Level", "When")
+	ignore := cmpopts.IgnoreFields(detector.Compiled{}, "Level", "Blocks", "When")
 	if diff := cmp.Diff(p.Detectors, scaled.Detectors, ignore); diff != "" {
 		t.Error(diff)
 	}

@@ -7,7 +7,7 @@ import (
 
 // The words of the language, each list indexed by the constants of its type.
 var (
-	fieldWords    = []string{"tenant", "agent", "identity", "session", "chain_root", "action", "resource", "outcome", "parent", "chain", "call"}
+	fieldWords    = []string{"tenant", "agent", "identity", "session", "chain_root", "action", "resource", "outcome", "parent", "chain", "shape", "call"}
 	entityWords   = []string{"agent", "identity", "session", "chain_root", "tenant", "resource", "parent"}
 	measureWords  = []string{"calls", "errors", "denied", "bytes_in", "bytes_out", "latency"}
 	scopeWords    = []string{"agent", "identity", "session", "chain", "tenant"}
@@ -20,13 +20,14 @@ var (
 // contextPrefix begins the name of a context entry in a match.
 const contextPrefix = "context."
 
-// matchFields are the fields that a match can test: all before the chain and the call, which are
-// values for features only.
+// matchFields are the fields that a match can test: all before the chain, the shape and the call,
+// which are values for features only.
 var matchFields = fieldWords[:FieldChain]
 
 // featureFields are the fields that are for features only, with what to write in a match instead.
 var featureFields = map[string]string{
 	"chain": "write chain_root, parent or agent",
+	"shape": "write resource",
 	"call":  "write action and resource",
 }
 

@@ -131,7 +131,7 @@ func (ev *evidence) take(spec *detector.Feature, f *feature, c *telemetry.Call) 
 
 // weigh turns what the call at t showed into e-values, each of which has a mean of at most 1
 // while the entity is as its baselines say. Their weighted mean is the evidence.
-func (w *watch) weigh(r *rule, c *telemetry.Call, known bool) {
+func (w *watch) weigh(r *rule, c *telemetry.Call) {
 	w.total = math.Inf(-1)
 	begin := w.slot * int64(r.Slot)
 	for i := range w.evidence {
@@ -142,15 +142,11 @@ func (w *watch) weigh(r *rule, c *telemetry.Call, known bool) {
 			if f.kinds.counts {
 				ev.draws++
 				ev.open += truth(f.kinds.fresh)
-				if known {
-					ev.detector.Mul(f.kinds.logE())
-				}
+				ev.detector.Mul(f.kinds.logE())
 			}
 		default:
 			ev.take(spec, f, c)
-			if known {
-				ev.detector.Set(models.LogEFromLogP(ev.logTail(begin)))
-			}
+			ev.detector.Set(models.LogEFromLogP(ev.logTail(begin)))
 		}
 		w.total = logAddExp(w.total, r.logWeights[i]+ev.detector.Log())
 	}

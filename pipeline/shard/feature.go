@@ -44,8 +44,8 @@ func newFeature(f detector.Feature, windowed bool) feature {
 	return feature{}
 }
 
-// observe takes the call at t into feature i and sets its value.
-func (w *watch) observe(r *rule, i int, c *telemetry.Call, t int64) {
+// observeFeature takes the call at t into feature i and sets its value.
+func (s *Shard) observeFeature(r *rule, w *watch, i int, c *telemetry.Call, t int64) {
 	f, spec := &w.features[i], &r.Features[i]
 	switch spec.Kind {
 	case detector.KindCount, detector.KindRate:
@@ -63,12 +63,13 @@ func (w *watch) observe(r *rule, i int, c *telemetry.Call, t int64) {
 			f.value = f.peak.Max(t)
 		}
 	case detector.KindDistinct:
-		if h, ok := r.hash(i, c); ok {
+		if h, ok := s.hash(r, i, c); ok {
 			f.distinct.Add(t, h)
 		}
 		f.value = f.distinct.Count(t)
 	case detector.KindRepeats:
-		f.loop.Add(r.hashShape(c))
+		h, _ := s.hash(r, i, c)
+		f.loop.Add(h)
 		f.value = float64(f.loop.Repeats())
 	case detector.KindDepth:
 		f.value = float64(max(len(c.Chain), 1))
@@ -78,10 +79,12 @@ func (w *watch) observe(r *rule, i int, c *telemetry.Call, t int64) {
 }
 
 // hash returns the hash of the value that feature i tells apart, and whether the call has it.
-func (r *rule) hash(i int, c *telemetry.Call) (uint64, bool) {
+func (s *Shard) hash(r *rule, i int, c *telemetry.Call) (uint64, bool) {
 	switch field := r.Features[i].Field; field {
 	case detector.FieldCall:
-		return pairHash(xxhash.Sum64(c.Action), xxhash.Sum64(c.Resource)), true
+		return pairHash(xxhash.Sum64(c.Action), s.hashShape(c)), true
+	case detector.FieldShape:
+		return s.hashShape(c), len(c.Resource) > 0
 	case detector.FieldChain:
 		h := uint64(0)
 		for _, m := range c.Chain {
@@ -97,15 +100,14 @@ func (r *rule) hash(i int, c *telemetry.Call) (uint64, bool) {
 	}
 }
 
-// hashShape returns the hash of the call's action and resource without the numbers in it: a
-// loop that counts up is a loop.
-func (r *rule) hashShape(c *telemetry.Call) uint64 {
-	resource := c.Resource
-	if bytes.ContainsAny(resource, "0123456789") {
-		r.scratch = appendShape(r.scratch[:0], resource)
-		resource = r.scratch
+// hashShape returns the hash of the call's resource without the numbers in it. It is made
+// once for a call, however many features ask.
+func (s *Shard) hashShape(c *telemetry.Call) uint64 {
+	if !s.shaped {
+		s.scratch = appendShape(s.scratch[:0], c.Resource)
+		s.shape, s.shaped = xxhash.Sum64(s.scratch), true
 	}
-	return pairHash(xxhash.Sum64(c.Action), xxhash.Sum64(resource))
+	return s.shape
 }
 
 // appendShape appends b with each run of digits as one 0.

@@ -36,9 +36,15 @@ type peers struct {
 type peerRule struct {
 	rule    *rule
 	members int
-	kinds   []*models.Novelty // by feature; nil where the feature does not tell kinds apart
-	rates   []means           // by evidence
+	kinds   []*models.Novelty   // by feature; nil where the feature does not tell kinds apart
+	rates   []means             // by evidence
+	crests  models.SizeBaseline // of 1 + the crest of a block
+	tails   tails
+	square  means // of the deviation of a crest from its entity's past, squared
 }
+
+// peerCrests is how many blocks of all entities together are remembered.
+const peerCrests = 5000
 
 // means are the moments of the entities' means, by the update of Welford (1962).
 type means struct{ n, mean, squares float64 }
@@ -65,6 +71,9 @@ const (
 	toldAppeared = iota // a further entity
 	toldWarm            // it has warmed up, and had this mean in evidence index
 	toldKind            // it drew a kind for the first time, for feature index
+	toldCrest           // the crest of its evidence in a block
+	toldTail            // -log p of that crest, by its own past
+	toldDeviation       // how far it lies from the middle of its own past
 )
 
 const (
@@ -100,7 +109,12 @@ func (p *peerRule) warm() int {
 }
 
 func newPeerRule(r *rule) *peerRule {
-	p := &peerRule{rule: r, kinds: make([]*models.Novelty, len(r.Features)), rates: make([]means, len(r.Evidence))}
+	p := &peerRule{
+		rule:   r,
+		kinds:  make([]*models.Novelty, len(r.Features)),
+		rates:  make([]means, len(r.Evidence)),
+		crests: models.NewSizeBaseline(peerCrests),
+	}
 	for i, f := range r.Features {
 		if f.Kind == detector.KindNew {
 			known := models.NewNovelty(noveltyDiscount, noveltyStrength, peerKinds)
@@ -138,13 +152,20 @@ func (p *peers) take(t telling, rules []*rule) {
 		return
 	}
 	pr := p.of(r)
+	x := finite(math.Float64frombits(t.value)) // where it is a number
 	switch t.what {
 	case toldAppeared:
 		pr.members++
 	case toldWarm:
 		if int(t.index) < len(pr.rates) {
-			pr.rates[t.index].add(math.Float64frombits(t.value))
+			pr.rates[t.index].add(x)
 		}
+	case toldCrest:
+		pr.crests.Learn(1 + max(x, 0))
+	case toldTail:
+		pr.tails.add(x)
+	case toldDeviation:
+		pr.square.add(x * x)
 	case toldKind:
 		if int(t.index) < len(pr.kinds) && pr.kinds[t.index] != nil {
 			pr.kinds[t.index].Learn(t.value)
@@ -277,11 +298,13 @@ func (p *peers) appendRules(b []byte) []byte {
 func (p *peerRule) appendState(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(p.members))
 	for _, m := range p.rates {
-		b = appendFloat(appendFloat(appendFloat(b, m.n), m.mean), m.squares)
+		b = m.append(b)
 	}
+	b = p.square.append(appendFloat(appendFloat(appendFloat(b, p.tails.n), p.tails.over), p.tails.excess))
+	b, _ = p.crests.AppendBinary(b) // the models never refuse
 	for _, k := range p.kinds {
 		if k != nil {
-			b, _ = k.AppendBinary(b) // never refuses
+			b, _ = k.AppendBinary(b)
 		}
 	}
 	return b
@@ -318,9 +341,13 @@ func (p *peerRule) load(b []byte) error {
 	r := reader{b: b}
 	p.members = int(min(r.uvarint(), math.MaxInt32))
 	for i := range p.rates {
-		p.rates[i] = means{r.float(), r.float(), r.float()}
+		p.rates[i] = r.means()
 	}
+	p.tails, p.square = tails{r.float(), r.float(), r.float()}, r.means()
 	if r.err != nil {
+		return r.err
+	}
+	if r.b, r.err = p.crests.DecodeBinary(r.b); r.err != nil {
 		return r.err
 	}
 	for _, k := range p.kinds {
@@ -337,6 +364,12 @@ func (p *peerRule) load(b []byte) error {
 	}
 	return nil
 }
+
+func (m means) append(b []byte) []byte {
+	return appendFloat(appendFloat(appendFloat(b, m.n), m.mean), m.squares)
+}
+
+func (r *reader) means() means { return means{r.float(), r.float(), r.float()} }
 
 func appendPosition(b []byte, p position) []byte {
 	return binary.AppendUvarint(binary.AppendVarint(b, p.offset), uint64(p.index))

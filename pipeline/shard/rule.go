@@ -18,17 +18,14 @@ type rule struct {
 	logWeights []float64 // of Evidence, summing to 1 before the logarithm
 	windowed   []bool    // by feature: the hard limit reads it, so its window is kept
 	contexts   []string  // by feature: the context key, where its field is a context entry
-	freeze     float64   // log evidence above which nothing is learned
 	values     []float64 // scratch for the hard limit
 	relearn    string    // the context key that Relearn names, where it names one
-	scratch    []byte
 }
 
 func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 	r := &rule{
 		Compiled: d,
 		index:    index,
-		freeze:   d.Level / 2,
 		windowed: make([]bool, len(d.Features)),
 		contexts: make([]string, len(d.Features)),
 		values:   make([]float64, len(d.Features)),
@@ -82,7 +79,7 @@ const exactDistinct = 64
 // Priors of a new entity: of the count in an active slot, and of its kinds. They only
 // matter until the warm-up ends.
 const (
-	priorCountWeight = 1    // slots
+	priorCountWeight = 1     // slots
 	countMemory      = 2000. // active slots
 	minMemory        = 20.   // active slots
 	noveltyDiscount  = 0.25

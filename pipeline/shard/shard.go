@@ -100,6 +100,9 @@ type Shard struct {
 	columns []column        // fields that conditions test, classified by value
 	bits    []uint64        // of the call under way
 	key     []byte
+	shape   uint64 // hash of the call's shape, once shaped
+	shaped  bool
+	scratch []byte
 
 	entities entities
 	peers    map[string]*peers // by key
@@ -109,9 +112,9 @@ type Shard struct {
 	awaited    []awaited
 	sorted     bool     // awaited is in the order of the log
 	at         position // of the last call
-	latest   int64  // the greatest time of a call
-	resting  int    // where rest goes on
-	packing  []byte // scratch of rest
+	latest     int64    // the greatest time of a call
+	resting    int      // where rest goes on
+	packing    []byte   // scratch of rest
 
 	// Detections and Samples are the shard's output. Whoever drains them truncates them.
 	Detections []Detected
@@ -235,6 +238,7 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 		w.counted = true
 		s.tellMeans(e, r, w)
 	}
+	s.turnBlock(r, e, w)
 	slot := floorDiv(t, int64(r.Slot))
 	switch {
 	case slot > w.slot:
@@ -259,6 +263,7 @@ func (s *Shard) meet(r *rule, e *entity) *watch {
 	e.watches = append(e.watches, newWatch(r, e.peers.of(r)))
 	w := &e.watches[len(e.watches)-1]
 	w.suppose()
+	w.block.level = r.level(&w.block.past, w.peers)
 	s.tell(e, r, toldAppeared, 0, 0)
 	return w
 }

@@ -206,6 +206,7 @@ func (w *watch) appendState(b []byte) []byte {
 	b = binary.AppendUvarint(b, w.version)
 	b = append(b, byte(truth(w.warm)), byte(truth(w.counted)))
 	b = appendFloat(b, w.total)
+	b = w.block.appendState(b)
 	b = binary.AppendUvarint(b, uint64(len(w.firstBad)))
 	b = append(b, w.firstBad...)
 	for i := range w.features {
@@ -247,6 +248,7 @@ func (w *watch) load(b []byte) error {
 	w.version = r.uvarint()
 	w.warm, w.counted = r.uvarint() == 1, r.uvarint() == 1
 	w.total = r.float()
+	w.block.load(&r)
 	w.firstBad = append(w.firstBad, r.bytes(r.uvarint())...)
 	for i := range w.features {
 		w.features[i].value = r.float()

@@ -27,7 +27,8 @@ type watch struct {
 	warm       bool    // its own past is enough to judge it by
 	counted    bool    // the peers know what it is like
 	total      float64 // log evidence after the last call
-	firstBad   []byte  // id of the call with which evidence began to rise
+	block      block
+	firstBad   []byte // id of the call with which evidence began to rise
 	features   []feature
 	evidence   []evidence
 }
@@ -63,9 +64,24 @@ func (w *watch) begin(r *rule, t int64) (warmed bool) {
 	if w.warm {
 		return false
 	}
-	w.warm = w.calls > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots) && w.latest-w.first >= int64(r.WarmupTime)
-	return w.warm
+	warm := w.calls > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots) && w.latest-w.first >= int64(r.WarmupTime)
+	if w.warm = warm; warm {
+		w.calm() // what a young baseline took for evidence is none
+	}
+	return warm
 }
+
+// calm forgets all evidence.
+func (w *watch) calm() {
+	w.total = math.Inf(-1)
+	for i := range w.evidence {
+		w.evidence[i].detector.Reset()
+	}
+}
+
+// high reports whether evidence is so high that nothing may be learned from what goes on. As
+// long as an entity is not known all is learned.
+func (w *watch) high(r *rule) bool { return w.total > w.block.level/2 && w.known(r) }
 
 // renew lets the baselines relearn where the call at t carries another version than the call
 // before: what the entity now does it may never have done. It is not judged by its own past
@@ -83,7 +99,7 @@ func (w *watch) renew(r *rule, c *telemetry.Call, t int64) {
 	}
 	w.relearned = t
 	w.calls, w.slots, w.warm = 0, 0, false
-	w.total = math.Inf(-1)
+	w.calm()
 	for i := range w.evidence {
 		w.evidence[i].doubt()
 	}
@@ -97,17 +113,18 @@ func (w *watch) renew(r *rule, c *telemetry.Call, t int64) {
 func (s *Shard) observe(r *rule, e *entity, w *watch, c *telemetry.Call, t int64) {
 	quiet := t < w.quietUntil
 	known := w.known(r)
-	high := w.total > r.freeze
+	high := w.high(r)
 	for i := range w.features {
 		switch r.Features[i].Kind {
 		case detector.KindNew, detector.KindSurprise:
 			s.drawKind(r, e, w, i, c, t, known, high, quiet)
 		default:
-			w.observe(r, i, c, t)
+			s.observeFeature(r, w, i, c, t)
 		}
 	}
 	if !quiet {
-		w.weigh(r, c, known)
+		w.weigh(r, c)
+		w.block.crest = max(w.block.crest, w.total)
 	}
 }
 
@@ -115,7 +132,7 @@ func (s *Shard) observe(r *rule, e *entity, w *watch, c *telemetry.Call, t int64
 func (s *Shard) drawKind(r *rule, e *entity, w *watch, i int, c *telemetry.Call, t int64, known, high, quiet bool) {
 	f, spec := &w.features[i], &r.Features[i]
 	f.value, f.kinds.counts = 0, false
-	h, ok := r.hash(i, c)
+	h, ok := s.hash(r, i, c)
 	if !ok || quiet {
 		return
 	}
@@ -141,7 +158,7 @@ func (w *watch) broken(r *rule, t int64) string {
 			return r.WhenText
 		}
 	}
-	if len(r.Evidence) > 0 && w.total >= r.Level && t >= w.quietUntil && w.known(r) {
+	if len(r.Evidence) > 0 && w.total >= w.block.level && t >= w.quietUntil && w.known(r) {
 		return "evidence"
 	}
 	return ""
@@ -150,7 +167,7 @@ func (w *watch) broken(r *rule, t int64) string {
 // markFirstBad remembers the call with which the evidence began to rise, until it has
 // fallen back.
 func (w *watch) markFirstBad(r *rule, c *telemetry.Call) {
-	rising := w.total > r.freeze/2
+	rising := w.total > w.block.level/4
 	switch {
 	case !rising:
 		w.firstBad = w.firstBad[:0]
@@ -163,7 +180,7 @@ func (w *watch) markFirstBad(r *rule, c *telemetry.Call) {
 // not learn from an attack.
 func (s *Shard) close(r *rule, e *entity, w *watch) {
 	begin := w.slot * int64(r.Slot)
-	high := w.total > r.freeze
+	high := w.high(r)
 	w.slots++
 	for i := range w.evidence {
 		ev := &w.evidence[i]
@@ -194,10 +211,9 @@ func (s *Shard) close(r *rule, e *entity, w *watch) {
 // fired starts anew after a detection: what was seen under high evidence is forgotten, not learned.
 func (w *watch) fired(until int64) {
 	w.quietUntil = until
-	w.total = math.Inf(-1)
+	w.calm()
 	w.firstBad = w.firstBad[:0]
 	for i := range w.evidence {
-		w.evidence[i].detector.Reset()
 		w.evidence[i].open, w.evidence[i].draws = 0, 0
 	}
 	for i := range w.features {

@@ -1,0 +1,133 @@
+package shard
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+
+	"github.com/estop-project/estop/models"
+)
+
+// block is the stretch of an entity's past that is under way, a day or as many calls as the
+// rule says, and what the blocks before it say of how high evidence rises on a good day.
+type block struct {
+	at    int64 // number of the day, or the calls in it so far
+	begun bool
+	crest float64 // the highest log evidence in it
+	past  models.Crest
+	level float64 // log evidence at which the detector fires
+}
+
+const (
+	// leastPast is from how many blocks on an entity's own past says how high evidence rises.
+	leastPast = 7
+	// leastPeerBlocks is from how many blocks on that of its peers does, until then.
+	leastPeerBlocks = 100
+	// mostLevel is how many times the level that the budget asks for an entity's past can make
+	// of it. A feature that jumps about more than that says nothing about the entity, which
+	// the detector then leaves to others.
+	mostLevel = 20
+
+	blockTime = int64(24 * time.Hour)
+)
+
+// ends reports whether the block ends before a call at t, the greatest time so far.
+func (b *block) ends(r *rule, t int64) bool {
+	switch {
+	case !b.begun:
+		return false
+	case r.BlockCalls > 0:
+		return b.at >= int64(r.BlockCalls)
+	}
+	return floorDiv(t, blockTime) > b.at
+}
+
+// begin begins a block with the call at t.
+func (b *block) begin(r *rule, t int64) {
+	b.begun, b.crest, b.at = true, 0, 0
+	if r.BlockCalls == 0 {
+		b.at = floorDiv(t, blockTime)
+	}
+}
+
+// turnBlock ends the block of a watch if the call under way begins another one: its crest is
+// learned, by the entity and by its peers, and the level set anew.
+func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
+	b := &w.block
+	ended := b.ends(r, w.latest)
+	if ended {
+		crest := min(b.crest, b.level) // what fired is learned as if just below
+		if b.past.Blocks() >= leastPast {
+			s.tell(e, r, toldTail, 0, math.Float64bits(-b.past.LogTail(crest, w.peers.square.mean)))
+			s.tell(e, r, toldDeviation, 0, math.Float64bits(b.past.Deviation(crest)))
+		}
+		b.past.Learn(crest)
+		s.tell(e, r, toldCrest, 0, math.Float64bits(crest))
+		b.level = r.level(&b.past, w.peers)
+	}
+	if ended || !b.begun {
+		b.begin(r, w.latest)
+	}
+	if r.BlockCalls > 0 {
+		b.at++
+	}
+}
+
+// level is the log evidence at which the rule fires on an entity with the given past and
+// peers: what the budget asks of the baselines, and no less than what is not reached in more
+// blocks of the entity's past than the budget allows. A past that is too short is that of its
+// peers. So a false alarm takes two that are wrong: the baselines, and the past.
+func (r *rule) level(past *models.Crest, peers *peerRule) float64 {
+	own := r.Level
+	switch {
+	case past.Blocks() >= leastPast:
+		own = past.Level(math.Exp(-peers.tails.need(r.Blocks)), peers.square.mean)
+	case peers.crests.Slots() >= leastPeerBlocks:
+		own = peers.crests.Quantile(1-1/r.Blocks) - 1
+	}
+	if own > mostLevel*r.Level {
+		return models.MaxLogE
+	}
+	return max(r.Level, own)
+}
+
+// tails are how rare the crests of an entity's blocks were by its own past, asked of all
+// entities of a tenant: where it is right, -log p has an exponential law with mean 1. Real
+// crests have heavier tails.
+type tails struct{ n, over, excess float64 }
+
+// tailFrom is from where on the tail of -log p is looked at: one block in 20.
+var tailFrom = math.Log(20)
+
+func (t *tails) add(x float64) {
+	t.n++
+	if x > tailFrom {
+		t.over++
+		t.excess += x - tailFrom
+	}
+}
+
+// need returns the -log p that is exceeded in one of so many blocks: beyond tailFrom the law
+// is taken for exponential with the share and the mean excess that were seen (peaks over a
+// threshold; Pickands 1975, with shape 0), and beforehand with those of 40 blocks that are
+// somewhat worse than they should be.
+func (t *tails) need(blocks float64) float64 {
+	share := (t.over + 2) / (t.n + 40)
+	mean := (t.excess + 6) / (t.over + 4)
+	return max(math.Log(blocks), tailFrom+max(mean, 1)*math.Log(max(1, blocks*share)))
+}
+
+func (b *block) appendState(to []byte) []byte {
+	to = binary.AppendVarint(to, b.at)
+	to = append(to, byte(truth(b.begun)))
+	to = appendFloat(appendFloat(to, b.crest), b.level)
+	to, _ = b.past.AppendBinary(to) // never refuses
+	return to
+}
+
+func (b *block) load(r *reader) {
+	b.at, b.begun, b.crest, b.level = r.varint(), r.uvarint() == 1, r.float(), r.float()
+	if r.err == nil {
+		r.b, r.err = b.past.DecodeBinary(r.b)
+	}
+}
