@@ -23,7 +23,7 @@ import (
 //
 // Units: any. Valid range: finite numbers up to 10^150; others are ignored, and never
 // strange but for +Inf. Cost: Learn O(1) below u, about 2 ns; above it about 20 ns, and each
-// eighth time about 100 µs. LogTail about 15 ns. Bytes: 96, and 8 for each value of the
+// eighth time about 200 µs, which is ½ µs a value at the level 0.98. LogTail about 20 ns. Bytes: 88, and 8 for each value of the
 // warm-up, later 2048.
 //
 // For a stream that drifts use DSpot.
