@@ -46,7 +46,7 @@ func (x *attacked) call(c *telemetry.Call, a *attack) bool {
 		a.see(c)
 	}
 	if x.guard.denies(c) {
-		if a != nil {
+		if a != nil && a.through > 0 { // else it was stopped before it began, for nothing
 			a.kill(c)
 			a.prevented++
 		}
@@ -123,6 +123,16 @@ func outcomeOf(attacks []*attack) outcome {
 	return o
 }
 
+// within returns, for each number of calls, the share of all attacks that were stopped within it.
+func (o outcome) within() [][2]float64 {
+	var points [][2]float64
+	for i, n := range slices.Sorted(slices.Values(o.calls)) {
+		before := float64(i) / float64(o.all)
+		points = append(points, [2]float64{n, before}, [2]float64{n, before + 1/float64(o.all)})
+	}
+	return points
+}
+
 // columns are those of row.
 var columns = []string{"attack", "stopped", "95 % at least", "calls until the kill", "time until it", "bad calls prevented", "before the goal", "by"}
 
@@ -156,8 +166,10 @@ func (o outcome) add(m *measurement, name string, promised bool) {
 		goal = report.AtLeast(100)
 	}
 	m.add(100*float64(o.stopped)/float64(o.all), "%", goal, "%s: stopped, of %d", name, o.all)
-	m.add(metrics.Quantile(o.calls, 0.5), "calls", report.Goal{}, "%s: calls until the kill, median", name)
-	m.add(metrics.Quantile(o.seconds, 0.5), "s", report.Goal{}, "%s: time until the kill, median", name)
+	if o.stopped > 0 {
+		m.add(metrics.Quantile(o.calls, 0.5), "calls", report.Goal{}, "%s: calls until the kill, median", name)
+		m.add(metrics.Quantile(o.seconds, 0.5), "s", report.Goal{}, "%s: time until the kill, median", name)
+	}
 	m.add(100*float64(o.prevented)/float64(max(o.bad, 1)), "%", report.Goal{}, "%s: bad calls that the kill prevented", name)
 	if o.goals > 0 {
 		m.add(100*float64(o.before)/float64(o.goals), "%", report.Goal{}, "%s: stopped before the goal was reached", name)

@@ -54,6 +54,17 @@ func quick(t *testing.T, plan *detector.Plan, set string) *report.Report {
 	return r
 }
 
+var fleetReport *report.Report
+
+// onFleet measures the built-in detectors on a little of the fleet, once for all tests.
+func onFleet(t *testing.T) *report.Report {
+	t.Helper()
+	if fleetReport == nil {
+		fleetReport = quick(t, builtIn(t), "fleet")
+	}
+	return fleetReport
+}
+
 // figure returns the first figure whose name contains the text.
 func figure(t *testing.T, r *report.Report, text string) report.Figure {
 	t.Helper()
@@ -81,7 +92,10 @@ response: {action: revoke, scope: agent, for: 15m}
 func TestEverySetThatIsAtHandIsMeasured(t *testing.T) {
 	for _, s := range Sets() {
 		t.Run(s.Name, func(t *testing.T) {
-			r := quick(t, builtIn(t), s.Name)
+			r := onFleet(t)
+			if s.Name != "fleet" {
+				r = quick(t, builtIn(t), s.Name)
+			}
 			if len(r.Figures) == 0 || len(r.Tables) == 0 {
 				t.Fatalf("%d figures, %d tables", len(r.Figures), len(r.Tables))
 			}
@@ -95,7 +109,7 @@ func TestEverySetThatIsAtHandIsMeasured(t *testing.T) {
 }
 
 func TestTheDetectorsAreBetterThanTheReferences(t *testing.T) {
-	r := quick(t, builtIn(t), "fleet")
+	r := onFleet(t)
 	ours := figure(t, r, "AUC of estop").Value
 	for _, other := range []string{"AUC of fixed thresholds", "AUC of Markov and rarity"} {
 		if theirs := figure(t, r, other).Value; ours <= theirs {
@@ -106,7 +120,7 @@ func TestTheDetectorsAreBetterThanTheReferences(t *testing.T) {
 
 func TestADetectorThatFiresAtEverybodyIsFoundOut(t *testing.T) {
 	r := quick(t, load(t, everybody), "fleet")
-	for _, name := range []string{"honest agents of 50 calls a day, budget as shipped", "honest agents stopped beside the attacked ones"} {
+	for _, name := range []string{"honest agents with few calls, budget as shipped"} {
 		if f := figure(t, r, name); f.OK || f.Value < 5 {
 			t.Errorf("%+v", f)
 		}

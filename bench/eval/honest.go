@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/estop-project/estop/bench/report"
 	"github.com/estop-project/estop/bench/stopwatch"
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/backtest"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
@@ -22,30 +24,67 @@ var budgets = []float64{1, 10, 100}
 // honest plays calls of which none is an attack, at each budget: whatever is stopped is stopped
 // for nothing.
 type honest struct {
-	players []*player // one for each budget; the first samples every slot, the last one is timed
-	kills   []map[string]int
+	players []*backtest.Runner // one for each budget; the first one's p-values are kept, the last one is timed
+	plans   []*detector.Plan
+	kills   []kills
 	days    *days
-	spent   time.Duration // of the last player
+	sorts   map[string]*agentSort // of agents, where they are known
+	spent   time.Duration         // of the last player
 	p       map[string]*reservoir
+	coin    *rand.Rand
+
+	from   int64             // days before it do not count
+	sorted map[string]string // by agent
 
 	batch  []telemetry.Call
 	filled int
+	calls  int
 }
 
 // batchSize is how many calls are judged between two looks at the clock.
 const batchSize = 256
 
+// kills counts them by detector.
+type kills map[string]int
+
+// sort is what was counted of agents of one sort.
+type agentSort struct {
+	days  *days
+	kills []kills // by budget
+}
+
 func newHonest(plan *detector.Plan) *honest {
-	h := &honest{days: newDays(plan), p: map[string]*reservoir{}, batch: make([]telemetry.Call, batchSize)}
-	for i, k := range budgets {
-		opt := shard.Options{}
-		if i == 0 {
-			opt = everySlot
-		}
-		h.players = append(h.players, newPlayer(plan.ScaleBudget(k), opt))
-		h.kills = append(h.kills, map[string]int{})
+	h := &honest{
+		days: newDays(plan), sorts: map[string]*agentSort{}, p: map[string]*reservoir{}, batch: make([]telemetry.Call, batchSize),
+		coin: rand.New(rand.NewPCG(FirstSeed, 0)),
 	}
+	for _, k := range budgets {
+		h.plans = append(h.plans, plan.ScaleBudget(k))
+	}
+	h.kills = h.none()
+	h.start()
 	return h
+}
+
+// none is no kill at any budget.
+func (h *honest) none() []kills {
+	none := make([]kills, len(h.plans))
+	for i := range none {
+		none[i] = kills{}
+	}
+	return none
+}
+
+// start makes players that have learned nothing.
+func (h *honest) start() {
+	h.players = h.players[:0]
+	for i, plan := range h.plans {
+		opt := shard.Options{}
+		if i == 0 && lawful(plan) {
+			opt.PValue = h.pValue
+		}
+		h.players = append(h.players, backtest.NewRunner(plan, opt))
+	}
 }
 
 // next returns the call that is to be filled in, and played when its turn comes.
@@ -57,13 +96,40 @@ func (h *honest) next() *telemetry.Call {
 	return &h.batch[h.filled-1]
 }
 
-// fresh forgets what the players learned, but not what was counted: other agents come.
-func (h *honest) fresh() {
-	h.play()
-	for i, p := range h.players {
-		h.players[i] = newPlayer(p.plan, p.opt)
+// lawful reports whether all evidence of the plan has a law to take p-values from: kinds have none.
+func lawful(plan *detector.Plan) bool {
+	for _, d := range plan.Detectors {
+		for _, ev := range d.Evidence {
+			if kind := d.Features[ev.Feature].Kind; kind == detector.KindNew || kind == detector.KindSurprise {
+				return false
+			}
+		}
 	}
+	return true
+}
+
+// fresh forgets what the players learned, but not what was counted: other agents come. Days
+// before the time from will not count. Agents are of the sorts that are given, if any.
+func (h *honest) fresh(from time.Time, sorted map[string]string) {
+	h.play()
+	h.start()
 	clear(h.days.last)
+	for _, s := range h.sorts {
+		clear(s.days.last)
+	}
+	h.from, h.sorted = from.UnixNano(), sorted
+}
+
+// sortOf returns the sort of an agent, or nil.
+func (h *honest) sortOf(agent string) *agentSort {
+	name, ok := h.sorted[agent]
+	if !ok {
+		return nil
+	}
+	if h.sorts[name] == nil {
+		h.sorts[name] = &agentSort{newDays(h.plans[0]), h.none()}
+	}
+	return h.sorts[name]
 }
 
 // play judges the calls that were filled in.
@@ -72,18 +138,15 @@ func (h *honest) play() {
 	h.filled = 0
 	defer stopwatch.Pin()()
 	for i := range calls {
-		h.days.count(&calls[i])
+		h.count(&calls[i])
 	}
 	for i, p := range h.players {
 		began := stopwatch.Now()
 		for j := range calls {
-			for _, d := range p.call(&calls[j]) {
-				if _, ok := p.plan.Enforcer(d.Index); ok {
-					h.kills[i][d.Detector]++
+			for _, d := range p.Call(&calls[j]) {
+				if _, ok := h.plans[i].Enforcer(d.Index); ok {
+					h.kill(i, &d.Detection)
 				}
-			}
-			if i == 0 {
-				h.sample(p)
 			}
 		}
 		if i == len(h.players)-1 {
@@ -92,20 +155,34 @@ func (h *honest) play() {
 	}
 }
 
-// sample keeps the p-values of the slots that have ended.
-func (h *honest) sample(p *player) {
-	for _, s := range p.samples() {
-		d := p.plan.Detectors[p.index[s.Detector]]
-		at := slices.IndexFunc(d.Features, func(f detector.Feature) bool { return f.Name == s.Feature })
-		if !s.Known || at < 0 || d.Features[at].Kind != detector.KindCount {
-			continue
-		}
-		name := s.Detector + ": " + s.Feature
-		if h.p[name] == nil {
-			h.p[name] = &reservoir{}
-		}
-		h.p[name].add(math.Exp(s.LogP))
+func (h *honest) count(c *telemetry.Call) {
+	h.calls++
+	if c.Time < h.from {
+		return
 	}
+	h.days.count(c)
+	if s := h.sortOf(string(c.Agent)); s != nil {
+		s.days.count(c)
+	}
+}
+
+func (h *honest) kill(budget int, d *detector.Detection) {
+	h.kills[budget][d.Detector]++
+	if s := h.sortOf(d.Agent); s != nil {
+		s.kills[budget][d.Detector]++
+	}
+}
+
+// pValue keeps a p-value of a slot that has ended: one that is drawn evenly between the
+// probabilities of more and of at least as much, which is uniform where the baseline is right,
+// also for counts.
+func (h *honest) pValue(detector, feature string, logAtLeast, logBeyond float64) {
+	name := detector + ": " + feature
+	if h.p[name] == nil {
+		h.p[name] = &reservoir{}
+	}
+	beyond := math.Exp(logBeyond)
+	h.p[name].add(beyond + h.coin.Float64()*(math.Exp(logAtLeast)-beyond))
 }
 
 // report adds what was found to the set's figures; what says whose calls they are.
@@ -117,16 +194,34 @@ func (h *honest) report(m *measurement, what string) {
 		return
 	}
 	table := report.Table{
-		Title:   fmt.Sprintf("False kills, %s: %d calls, %.0f agent-days with a call", what, h.days.calls, agentDays),
-		Columns: []string{"budget", "false kills", "per 1000 agent-days", "upper 95 % bound", "promised"},
+		Title:   fmt.Sprintf("False kills, %s: %d calls, %.0f agent-days with a call", what, h.calls, agentDays),
+		Columns: []string{"agents", "agent-days", "budget", "false kills", "per 1000 agent-days", "upper 95 % bound", "promised"},
 	}
+	h.addRates(m, &table, what, "all", h.days, h.kills)
+	for _, name := range slices.Sorted(maps.Keys(h.sorts)) {
+		s := h.sorts[name]
+		h.addRates(m, &table, name+", "+what, name, s.days, s.kills)
+	}
+	m.table(table)
+	h.reportDetectors(m, what)
+	if h.calls >= enoughCalls {
+		m.add(float64(h.spent.Nanoseconds())/float64(h.calls), "ns", report.Goal{}, "cost of a call, %s", what)
+	}
+	h.reportCalibration(m, what)
+}
+
+// addRates adds the false kills of some agents at each budget.
+func (h *honest) addRates(m *measurement, table *report.Table, what, agents string, days *days, kills []kills) {
+	if days.agentDays() == 0 {
+		return
+	}
+	per := 1000 / days.agentDays()
 	for i, k := range budgets {
 		n, promised := 0, 0.0
-		for _, d := range h.enforcing(i) {
-			n += h.kills[i][d.ID]
-			promised += h.days.promised(d)
+		for _, d := range enforcing(h.plans[i]) {
+			n += kills[i][d.ID]
+			promised += days.promised(d)
 		}
-		per := 1000 / agentDays
 		rate, bound := float64(n)*per, metrics.PoissonUpper(n, 0.95)*per
 		label := "as shipped"
 		if k != 1 {
@@ -134,22 +229,15 @@ func (h *honest) report(m *measurement, what string) {
 		}
 		m.add(rate, "per 1000 agent-days", report.AtMost(round(promised*per)), "false kills, %s, budget %s", what, label)
 		m.add(bound, "per 1000 agent-days", report.Goal{}, "false kills, %s, budget %s: upper 95 %% bound", what, label)
-		table.Rows = append(table.Rows, []string{label, fmt.Sprint(n), short(rate), short(bound), short(promised * per)})
+		table.Rows = append(table.Rows, []string{agents, fmt.Sprintf("%.0f", days.agentDays()), label, fmt.Sprint(n), short(rate), short(bound), short(promised * per)})
 	}
-	m.table(table)
-	h.reportDetectors(m, what)
-	if h.days.calls >= enoughCalls {
-		m.add(float64(h.spent.Nanoseconds())/float64(h.days.calls), "ns", report.Goal{}, "cost of a call, %s", what)
-	}
-	h.reportCalibration(m, what)
 }
 
-// enforcing returns the detectors that may kill, at budget i.
-func (h *honest) enforcing(i int) []*detector.Compiled {
+// enforcing returns the detectors that may kill.
+func enforcing(plan *detector.Plan) []*detector.Compiled {
 	var all []*detector.Compiled
-	plan := h.players[i].plan
-	for j, d := range plan.Detectors {
-		if _, ok := plan.Enforcer(j); ok {
+	for i, d := range plan.Detectors {
+		if _, ok := plan.Enforcer(i); ok {
 			all = append(all, d)
 		}
 	}
@@ -157,13 +245,16 @@ func (h *honest) enforcing(i int) []*detector.Compiled {
 }
 
 func (h *honest) reportDetectors(m *measurement, what string) {
-	table := report.Table{Title: "False kills of each detector as shipped, " + what, Columns: []string{"detector", "false kills", "of", "upper 95 % bound", "promised"}}
-	for _, d := range h.enforcing(0) {
-		n := h.kills[0][d.ID]
-		table.Rows = append(table.Rows, []string{
-			d.ID, fmt.Sprint(n), fmt.Sprintf("%d %s-days", h.days.n[d.GroupBy], d.GroupBy),
-			short(metrics.PoissonUpper(n, 0.95)), short(h.days.promised(d)),
-		})
+	table := report.Table{Title: "False kills of each detector, " + what, Columns: []string{"detector", "of"}}
+	for _, k := range budgets {
+		table.Columns = append(table.Columns, fmt.Sprintf("budget ×%g", k), "promised")
+	}
+	for i, d := range enforcing(h.plans[0]) {
+		row := []string{d.ID, fmt.Sprintf("%d %s-days", h.days.n[d.GroupBy], d.GroupBy)}
+		for j, plan := range h.plans {
+			row = append(row, fmt.Sprint(h.kills[j][d.ID]), short(h.days.promised(enforcing(plan)[i])))
+		}
+		table.Rows = append(table.Rows, row)
 	}
 	m.table(table)
 }

@@ -11,14 +11,13 @@ import (
 // player is a plan at work on calls.
 type player struct {
 	plan            *detector.Plan
-	opt             shard.Options
 	index           map[string]int // of detectors, by id
 	calls, exchange *shard.Shard
 	offset          int64
 }
 
 func newPlayer(plan *detector.Plan, opt shard.Options) *player {
-	p := &player{plan: plan, opt: opt, index: map[string]int{}, calls: shard.New(plan, opt), exchange: shard.New(plan, opt)}
+	p := &player{plan: plan, index: map[string]int{}, calls: shard.New(plan, opt), exchange: shard.New(plan, opt)}
 	for i, d := range plan.Detectors {
 		p.index[d.ID] = i
 	}

@@ -26,7 +26,7 @@ def robust_random_cut_forest():
 
     numpy.random.seed(1)
     size = 256
-    forest = [rrcf.RCTree(random_state=i) for i in range(40)]
+    forest = [rrcf.RCTree(random_state=i) for i in range(20)]
     index = 0
 
     def score(row):
