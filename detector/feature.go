@@ -49,6 +49,10 @@ func (c *condition) feature(call *ast.CallNode) (int, bool) {
 		c.fail(call, "write "+fn.example, "%s takes %d argument(s), not %d", fn.name, arity, len(call.Arguments))
 		return 0, false
 	}
+	if fn.kind == KindBurst && c.groupBy != ByTenant {
+		c.fail(call, "write group_by: tenant; the detection names the agent all the same", "%s is about the calls between all agents of a tenant and what they use", fn.name)
+		return 0, false
+	}
 	f := Feature{Kind: fn.kind}
 	var key string
 	if fn.measures != nil {

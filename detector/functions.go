@@ -32,7 +32,7 @@ var functions = []function{
 	{name: "repeats", kind: KindRepeats, example: "repeats(call)", fields: []string{"call"}},
 	{name: "depth", kind: KindDepth, example: "depth(chain)", fields: []string{"chain"}},
 	{name: "recurs", kind: KindRecurs, example: "recurs(chain)", fields: []string{"chain"}},
-	{name: "burst", kind: KindBurst, example: "burst(resource)", fields: []string{"resource", "shape", "identity", "action", "agent", "parent", "chain_root"}},
+	{name: "burst", kind: KindBurst, example: "burst(resource)", fields: []string{"resource", "shape", "identity", "action", "parent", "chain_root"}},
 }
 
 // featureWords are the names of functions.

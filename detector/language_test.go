@@ -38,7 +38,6 @@ func TestEveryFeatureReachesThePlan(t *testing.T) {
 		"burst(resource)":            {Name: "burst(resource)", Kind: detector.KindBurst, Field: detector.FieldResource},
 		"burst(identity)":            {Name: "burst(identity)", Kind: detector.KindBurst, Field: detector.FieldIdentity},
 		"burst(action)":              {Name: "burst(action)", Kind: detector.KindBurst, Field: detector.FieldAction},
-		"burst(agent)":               {Name: "burst(agent)", Kind: detector.KindBurst, Field: detector.FieldAgent},
 		"burst(parent)":              {Name: "burst(parent)", Kind: detector.KindBurst, Field: detector.FieldParent},
 		"burst(chain_root)":          {Name: "burst(chain_root)", Kind: detector.KindBurst, Field: detector.FieldChainRoot},
 	} {
@@ -60,7 +59,7 @@ func TestABaselineSaysWhatItRemembersAndInWhichStep(t *testing.T) {
 		"baseline: {feature: 'sum(bytes_out, 5m)', memory: 100m}\nbudget: 2 per 1000 agent-days\n": {
 			Evidence: evidence{{Weight: 1, Memory: 100 * time.Minute}}, Slot: 5 * time.Minute, Level: perDays(500, 5*time.Minute),
 		},
-		"baseline: [{feature: 'max(latency, 1d)', memory: 400d}, {feature: burst(resource), weight: 3}]\nbudget: 1 per 1000 agent-days\n": {
+		"baseline: [{feature: 'max(latency, 1d)', memory: 400d}, {feature: new(resource), weight: 3}]\nbudget: 1 per 1000 agent-days\n": {
 			Evidence: evidence{{Weight: 1, Memory: 400 * days}, {Feature: 1, Weight: 3}}, Slot: days, Level: math.Log(1000),
 		},
 		"baseline: [{feature: sequence(call)}, {feature: repeats(call)}]\nbudget: 1 per 1000000 calls\n": {
@@ -91,7 +90,7 @@ baseline:
   - feature: surprise(call)
   - feature: sequence(action)
   - feature: repeats(call)
-  - feature: burst(action)
+  - feature: new(call)
 when: count(calls, 1m) > 1000
 `).Plan.Detectors[0]
 			want := &detector.Compiled{

@@ -89,8 +89,8 @@ const (
 	// KindRecurs is how many members of the delegation chain are ones that stood in it before:
 	// recurs(chain).
 	KindRecurs
-	// KindBurst is how unexpected the number of calls over the edge from the entity to the
-	// call's value of a field is in this minute, in nats: burst(resource).
+	// KindBurst is how unexpected the traffic between the call's agent and its value of a field
+	// is in this minute, among all agents of the tenant, in nats: burst(resource).
 	KindBurst
 )
 

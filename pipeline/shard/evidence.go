@@ -15,9 +15,9 @@ type evidence struct {
 	seasonal *models.SeasonalCount
 	sizes    *models.SizeBaseline
 	// open is what the open slot holds: the sum or the largest of a measure, the longest
-	// repetition, or the fresh kinds drawn.
+	// repetition, the fresh kinds drawn, or the greatest surprise of a burst.
 	open     float64
-	draws    float64 // in the open slot: of kinds, fresh or not
+	draws    float64 // in the open slot: of kinds, fresh or not, or of edges
 	detector models.EDetector
 }
 
@@ -49,10 +49,10 @@ func (ev *evidence) logTail(t int64) float64 {
 		return ev.counts.LogTail(ev.open)
 	case ev.seasonal != nil:
 		return ev.seasonal.LogTail(ev.open, t)
-	case ev.open > 0:
-		return ev.sizes.LogTail(ev.open)
+	case ev.sizes != nil:
+		return ev.sizes.LogTail(ev.open) // 0 for nothing
 	}
-	return 0
+	return min(0, -ev.open)
 }
 
 // logTailBeyond returns the log probability of more than the open slot holds.
@@ -124,6 +124,10 @@ func (ev *evidence) take(spec *detector.Feature, f *feature, c *telemetry.Call) 
 		ev.open = max(ev.open, amount(spec.Measure, c))
 	case detector.KindRepeats:
 		ev.open = max(ev.open, 1+f.value) // a baseline of counts begins at 1
+	case detector.KindBurst:
+		// The k-th look of a slot has the share 1/(k·(k+1)) of its chance of a false alarm.
+		ev.draws++
+		ev.open = max(ev.open, -models.EdgeBurstLogP(f.value)-math.Log(ev.draws*(ev.draws+1)))
 	default:
 		ev.open += amount(spec.Measure, c)
 	}

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -18,8 +19,16 @@ type feature struct {
 	distinct *models.Distinct
 	kinds    *kinds
 	loop     *models.Loop
+	burst    *models.EdgeBurst
 	value    float64 // at the last call
 }
+
+// burstOptions bound the edges and nodes of one tenant so that its state fits into a record.
+var burstOptions = func() models.EdgeBurstOptions {
+	o := models.EdgeBurstDefaults()
+	o.Edges, o.Nodes = 1<<13, 1<<12
+	return o
+}()
 
 func newFeature(f detector.Feature, windowed bool) feature {
 	switch f.Kind {
@@ -30,6 +39,8 @@ func newFeature(f detector.Feature, windowed bool) feature {
 		return feature{kinds: newKinds()}
 	case detector.KindRepeats:
 		return feature{loop: new(models.Loop)}
+	case detector.KindBurst:
+		return feature{burst: models.NewEdgeBurst(burstOptions)}
 	case detector.KindCount, detector.KindRate:
 		if windowed {
 			window := models.NewWindow(f.Window, windowSlots)
@@ -71,6 +82,11 @@ func (s *Shard) observeFeature(r *rule, w *watch, i int, c *telemetry.Call, t in
 		h, _ := s.hash(r, i, c)
 		f.loop.Add(h)
 		f.value = float64(f.loop.Repeats())
+	case detector.KindBurst:
+		f.value = 0
+		if h, ok := s.hash(r, i, c); ok {
+			f.value = f.burst.Score(xxhash.Sum64(c.Agent), h, floorDiv(t, int64(time.Minute)))
+		}
 	case detector.KindDepth:
 		f.value = float64(max(len(c.Chain), 1))
 	case detector.KindRecurs:

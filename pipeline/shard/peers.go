@@ -68,12 +68,12 @@ type telling struct {
 
 // What is told.
 const (
-	toldAppeared = iota // a further entity
-	toldWarm            // it has warmed up, and had this mean in evidence index
-	toldKind            // it drew a kind for the first time, for feature index
-	toldCrest           // the crest of its evidence in a block
-	toldTail            // -log p of that crest, by its own past
-	toldDeviation       // how far it lies from the middle of its own past
+	toldAppeared  = iota // a further entity
+	toldWarm             // it has warmed up, and had this mean in evidence index
+	toldKind             // it drew a kind for the first time, for feature index
+	toldCrest            // the crest of its evidence in a block
+	toldTail             // -log p of that crest, by its own past
+	toldDeviation        // how far it lies from the middle of its own past
 )
 
 const (

@@ -92,8 +92,17 @@ budget: 1 per 10 parent-days
 warmup: {calls: 5, slots: 2}
 quiet: 5s
 `
+	const tenants = `
+mode: observe
+group_by: tenant
+baseline: [{feature: burst(resource)}]
+slot: 1m
+budget: 1 per 10 tenant-days
+warmup: {calls: 5, slots: 2}
+quiet: 5s
+`
 	return plan(t, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities,
-		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents)
+		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents, "id: tenants\ntitle: Tenants"+tenants)
 }
 
 // t0 begins the calls of a test.

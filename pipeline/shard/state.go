@@ -177,6 +177,8 @@ func (w *watch) models() []binaryState {
 			ms = append(ms, f.peak)
 		case f.loop != nil:
 			ms = append(ms, f.loop)
+		case f.burst != nil:
+			ms = append(ms, f.burst)
 		}
 	}
 	for i := range w.evidence {
