@@ -65,7 +65,7 @@ func TestNoConstantOfEdgeBurstIsCritical(t *testing.T) {
 		{"events", func(l *burstLaw) *float64 { return &l.events }},
 		{"fano", func(l *burstLaw) *float64 { return &l.fano }},
 		{"weight", func(l *burstLaw) *float64 { return &l.weight }},
-		{"shape", func(l *burstLaw) *float64 { return &l.shape }},
+		{"variation", func(l *burstLaw) *float64 { return &l.variation }},
 		{"memory", func(l *burstLaw) *float64 { return &l.memory }},
 		{"limit", func(l *burstLaw) *float64 { return &l.limit }},
 	} {

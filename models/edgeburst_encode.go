@@ -10,7 +10,7 @@ const edgeBurstVersion = 1
 
 // AppendBinary appends the state to b: the ticks, and of each table its size and the places
 // in use, an edge in about 30 bytes and a node in about 60. It never fails. What Reason
-// returns is not part of it.
+// and OwnReason return is not part of it.
 func (b *EdgeBurst) AppendBinary(to []byte) ([]byte, error) {
 	to = append(to, edgeBurstVersion)
 	to = binary.AppendUvarint(to, uint64(b.options.Edges))

@@ -31,7 +31,7 @@ func TestSurpriseIsTheChernoffBoundOfTheTail(t *testing.T) {
 		for _, r := range []float64{1e-5, 0.01, 0.1, 3} {
 			for _, over := range []float64{1.01, 2, 10, 1000} {
 				n := math.Ceil(mu * over)
-				d := chernoff(n, mu, r)
+				d := chernoff(n, mu, r, 0)
 				if want := chernoffBySearch(t, n, mu, r); math.Abs(d-want) > 1e-4*(1+want) {
 					t.Errorf("D(%v) for mean %v, size %v is %v, by search %v", n, mu, r, d, want)
 				}
@@ -86,13 +86,13 @@ func TestScoreIsTheLargestOfSevenSurprisesOfTheWholeHistory(t *testing.T) {
 		slow := map[[3]uint64]*slowBurst{}
 		seen := map[[2]uint64]int64{}
 		tick, start := int64(1000), int64(1000)
-		for range 4000 {
+		for range 1500 {
 			if rng.IntN(8) == 0 {
 				tick += int64(rng.IntN(3) * rng.IntN(4))
 			}
 			src, dst := uint64(rng.IntN(4)), uint64(rng.IntN(1+rng.IntN(20)))
-			if rng.IntN(300) == 0 { // a burst
-				for range 200 {
+			if rng.IntN(150) == 0 { // a burst
+				for range 100 {
 					b.Score(mix(1), mix(2), tick)
 					slowScore(slow, seen, carry, start, 1, 2, tick)
 				}
@@ -196,6 +196,28 @@ func TestABurstIsSeenAndItsKindIsNamed(t *testing.T) {
 		if got := b.Reason(); got.Part != c.want || EdgeBurstLogP(got.Surprise) > math.Log(0.001) {
 			t.Errorf("%s: %d calls give %+v", c.name, c.calls, got)
 		}
+	}
+}
+
+func TestAFloodOfAResourceIsNotItsHonestCallersOwn(t *testing.T) {
+	b := NewEdgeBurst(EdgeBurstDefaults())
+	for tick := range int64(1000) {
+		for i := range uint64(20) {
+			b.Score(mix(i), mix(101), tick)
+		}
+	}
+	for i := range uint64(10_000) {
+		b.Score(mix(5000+i), mix(101), 1000)
+	}
+	score := b.Score(mix(1), mix(101), 1000)
+	if own := b.OwnReason(); EdgeBurstLogP(score) > math.Log(0.001) || EdgeBurstLogP(own.Surprise) < 0 || own.Part > SourceNewEdges {
+		t.Errorf("in a flood an honest call scores %v, its own share is %+v", score, own)
+	}
+	for i := range uint64(60) {
+		score = b.Score(mix(1), mix(90_000+i), 1000)
+	}
+	if own := b.OwnReason(); own.Part != SourceNewEdges || EdgeBurstLogP(own.Surprise) > math.Log(0.001) {
+		t.Errorf("a scan's own share is %+v", own)
 	}
 }
 
