@@ -10,8 +10,8 @@ import "math"
 //	P_k(x) = (1 - new_k)·(c_k(x) - d)/(n_k - F_k - d·K_k) + new_k·P_{k-1}(x)
 //
 // where c_k(x) of the n_k draws in the context of length k were x, K_k kinds are kept, F_k
-// draws are of kinds that were forgotten, and new_k is the probability of a new kind by the
-// formula of Novelty. A context learns only the draws that were new to the next longer one.
+// draws are of kinds that were forgotten, and new_k is the probability of a new kind as in
+// LogProbBackoff. A context learns only the draws that were new to the next longer one.
 // With new_k = (θ + d·K_k)/(θ + n_k) it is the hierarchical Pitman–Yor process with one
 // table for each dish (Teh 2006), which is interpolated Kneser–Ney smoothing; the back-off
 // is that of prediction by partial matching (Cleary and Witten 1984). The discount d = ½ lies
@@ -76,15 +76,14 @@ func (m *Markov) Contexts() int { return int(m.index.used) }
 // of next where no context knows it, as for LogProbBackoff: 0 counts all that is unknown as
 // one kind, and the LogProb of the peers' chain continues the back-off.
 func (m *Markov) LogProb(history []uint64, next uint64, logBase float64) float64 {
-	logP := boundLogBase(logBase)
+	chain := backoff{fresh: 1}
 	hash := uint64(rootContext)
 	for length := 0; ; length++ {
 		if place := m.place(hash); place >= 0 {
-			own, fresh := m.interpolated(place, next)
-			logP = logInterpolate(own, fresh, logP)
+			chain.add(m.interpolated(place, next))
 		}
 		if length == m.depth(history) {
-			return logP
+			return chain.logP(logBase)
 		}
 		hash = longer(hash, history, length)
 	}
@@ -152,7 +151,7 @@ func (m *Markov) again(c *context, count *uint32) {
 // probability that it hands to the next shorter one.
 func (m *Markov) interpolated(place int, next uint64) (own, fresh float64) {
 	c := &m.contexts[place]
-	fresh = pNew(markovDiscount, markovConcentration, law{
+	fresh = pBackoff(markovDiscount, markovConcentration, law{
 		draws:     float64(c.draws),
 		forgotten: float64(c.draws - c.kept),
 		kinds:     float64(c.kinds),

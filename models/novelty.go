@@ -86,12 +86,18 @@ func pNew(discount, concentration float64, l law) float64 {
 	if l.draws == 0 {
 		return 1
 	}
+	return min(1, max(l.pitmanYor(discount, concentration), l.goodTuring()))
+}
+
+func (l law) pitmanYor(discount, concentration float64) float64 {
+	return (concentration + discount*l.kinds + l.forgotten) / (concentration + l.draws)
+}
+
+func (l law) goodTuring() float64 {
 	if l.forgotten > 0 { // the kinds that are left were selected for having been drawn more often
 		l.singles = l.kinds
 	}
-	py := (concentration + discount*l.kinds + l.forgotten) / (concentration + l.draws)
-	gt := (l.singles + 1 + l.forgotten) / (l.draws + 1)
-	return min(1, max(py, gt))
+	return (l.singles + 1 + l.forgotten) / (l.draws + 1)
 }
 
 // LogProb returns the log probability that the next draw has hash h. For a known kind
