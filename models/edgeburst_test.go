@@ -214,7 +214,7 @@ func TestAFloodOfAResourceIsNotItsHonestCallersOwn(t *testing.T) {
 		t.Errorf("in a flood an honest call scores %v, its own share is %+v", score, own)
 	}
 	for i := range uint64(60) {
-		score = b.Score(mix(1), mix(90_000+i), 1000)
+		b.Score(mix(1), mix(90_000+i), 1000)
 	}
 	if own := b.OwnReason(); own.Part != SourceNewEdges || EdgeBurstLogP(own.Surprise) > math.Log(0.001) {
 		t.Errorf("a scan's own share is %+v", own)
