@@ -18,16 +18,17 @@
 //   - Five kinds of agents and sub-agents that work as their kind does: a support bot has
 //     many conversations at once, with people's pauses between turns; a coding agent works
 //     through a set of files, reads in bursts, and repeats edit and test many times; a
-//     pipeline runs by the clock, and now and then fills in up to a week of old partitions at
-//     once; a backup goes through all volumes at night and deletes what is two weeks old; an
+//     pipeline runs by the clock, and one time in a hundred fills in up to a week of old
+//     partitions at once; a backup goes through all volumes at night and deletes what is two weeks old; an
 //     orchestrator sets up to five sub-agents to work side by side, up to three agents deep.
 //   - New resources in clumps: a conversation brings its ticket, customer and orders, a task
 //     its files, a run its partitions. Most of them never come again.
 //   - Arrivals that are not Poisson: a third of the sessions follow the one before at once;
-//     days of a tenant and of an agent differ (log-normal, 0.35 each); one working day in
-//     forty is a holiday.
+//     days of a tenant and of an agent differ (log-normal, 0.35 each); one day in forty is a
+//     holiday. Rates are what they say over months, not over days.
 //   - Heavy tails: 2 % of bytes and latencies carry a Pareto factor of exponent 1.2, up to
-//     about 1,800; lengths of sessions are log-normal with sigma 1 and go up to 2,000 calls.
+//     about 1,800 (no call takes longer than ten minutes); lengths of sessions are log-normal
+//     with sigma 1 and go up to 2,000 calls.
 //   - Deployments: a team's new version (context "version") restarts its agents within half
 //     an hour, with a burst of start-up calls and a new resource, changes their rate by a
 //     log-normal factor of 0.35, half of the time brings actions and resources that none of
@@ -47,7 +48,10 @@
 // model, their team or what they are for; months, quarters and years; people's arguments and
 // payloads; what a call does to later ones (a deleted resource is used again). Kinds are six,
 // and each is one program with random choices: real agents differ more. An attacker knows
-// the agent's usual actions and resources, but neither the detectors nor when to stop.
+// the agent's usual actions and resources, but neither the detectors nor when to stop; it
+// does not announce a new version to be forgiven, and its calls, where they are not the
+// agent's usual work put to bad use, do not fail in outages. A sub-agent that goes bad by
+// itself does so under the chain of its orchestrator, as if it had been asked.
 //
 // # Truth
 //

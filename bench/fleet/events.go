@@ -114,7 +114,7 @@ func (a *agent) onboarding(t int64) float64 {
 	if a.joined == math.MinInt64 {
 		return 1
 	}
-	return min(1, 0.3+0.7*float64(t-a.joined)/float64(5*aDay))
+	return min(1, 0.3+float64(0.7*float64(t-a.joined)/float64(5*aDay))) // not fused
 }
 
 // Release is the version that an agent runs, and when it gets the next one.
@@ -166,8 +166,8 @@ func (r *release) seek(f *Fleet, a *agent) {
 			continue
 		}
 		stagger := fraction(mix(f.opts.Seed, ofStagger, uint64(a.index), uint64(r.day)))
-		at := 9 + 7*fraction(mix(h, 2)) + 0.5*stagger // hours of the local day
-		r.next = r.day*aDay - a.shift*hour + int64(at*float64(hour))
+		team := fraction(mix(h, 2)) * float64(7*hour)
+		r.next = r.day*aDay + 9*hour - a.shift*hour + int64(team) + int64(stagger*float64(hour/2))
 		return
 	}
 }
