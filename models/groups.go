@@ -52,7 +52,7 @@ const keepWithin = 0.01
 // leastModularity all that share something are one group. An agent that shares nothing, or is alone
 // in its group, has none.
 //
-// seed fixes the order in which Louvain visits. Cost: about 1 µs an edge.
+// seed fixes the order in which Louvain visits. Cost: about 0.5 µs an edge.
 func (g *AccessGraph) PeerGroups(before []uint32, next uint32, seed uint64) PeerGroups {
 	net, agents := g.sharing()
 	rng := rand.New(rand.NewPCG(seed, 1))

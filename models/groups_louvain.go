@@ -9,8 +9,8 @@ import (
 // nodes of a finer network.
 //
 // gonum's community.Modularize goes through all members of every neighbouring group for each
-// move, by maps. On the networks of 10,000 agents it takes minutes where this takes a
-// fraction of a second; the tests hold this one against it.
+// move, by maps, and takes 40 to 700 times as long on the networks of 1,000 to 10,000 agents. The
+// tests hold this one against it.
 type louvain struct {
 	first    []int32 // edges of node n: first[n] … first[n+1]-1, each edge at both its ends
 	to       []int32

@@ -8,7 +8,8 @@ import (
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
-// A fleet of agents, ten to a team, each with 15 resources of its team's 20 and 5 of its own.
+// A fleet of agents, ten to a team, each with 15 resources of its team's 20 and 5 of its own;
+// one call in 20 is to one of the company's 100.
 func benchmarkCalls(agents, n int) []*telemetry.Call {
 	rng := rand.New(rand.NewPCG(1, 2))
 	calls := make([]*telemetry.Call, n)
@@ -16,7 +17,9 @@ func benchmarkCalls(agents, n int) []*telemetry.Call {
 		a := rng.IntN(agents)
 		team, r := a/10, rng.IntN(20)
 		resource := fmt.Sprintf("arn:aws:s3:::team-%d/bucket-%d", team, (r+a)%20)
-		if r >= 15 {
+		if rng.IntN(20) == 0 {
+			resource = fmt.Sprintf("arn:aws:s3:::company/bucket-%d", rng.IntN(100))
+		} else if r >= 15 {
 			resource = fmt.Sprintf("arn:aws:s3:::agent-%d/bucket-%d", a, r)
 		}
 		text := fmt.Sprintf("agent-%d arn:aws:iam::123456789012:role/team-%d s3:Action%d %s", a, team, a%5*4+rng.IntN(4), resource)

@@ -65,11 +65,11 @@ const (
 	damping = 0.85
 	rankTol = 1e-9
 
-	// A snapshot of a tenant searches from at most mostPivots nodes for betweenness, and visits
-	// about pivotWork edges, but searches from leastPivots.
+	// For betweenness a snapshot searches each tenant from at most mostPivots nodes, and visits
+	// about pivotWork edges, but searches from leastPivots at the least.
 	mostPivots  = 256
 	leastPivots = 16
-	pivotWork   = 1 << 27
+	pivotWork   = 1 << 26
 )
 
 // Bounds of one answer.
