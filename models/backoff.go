@@ -15,10 +15,11 @@ import "math"
 // processes", 2006). A level without draws has new = 1 and changes nothing, so a new agent
 // is judged by its peers.
 //
-// logBase is the log probability of h where no level knows it: 0 counts all that is new
-// everywhere as one kind, -log(n) spreads it over n kinds, and another model's log
-// probability continues the chain. If the base adds up to at most 1 over all kinds, so do
-// the P.
+// logBase is the log probability of h where no level knows it: -log(n) spreads what is new
+// to all over n kinds, and another model's log probability continues the chain. If the base
+// adds up to at most 1 over all kinds, so do the P. The base 0 does not: it gives the
+// probability that h comes or anything that no level knows. By that measure nothing known
+// is ever stranger than the unknown.
 //
 // Units: natural logarithms, at most 0. Valid range: logBase ≤ 0; others, and NaN, count as
 // 0. Cost: O(levels), about 35 ns each; it allocates nothing.

@@ -27,7 +27,7 @@ import "math"
 // is forgotten whole.
 //
 // Units: natural logarithms. Valid range: any hashes. Cost: LogProb O(order), about 35 ns for
-// each context; Learn O(order) amortised. Bytes: 120, 12 for each place of a table with at
+// each context; Learn O(order) amortised. Bytes: 104, 12 for each place of a table with at
 // most 8/3·cap places, and for each context, of which there are no more than transitions, 24
 // and at most 32 in its table.
 type Markov struct {
@@ -73,8 +73,8 @@ func (m *Markov) Contexts() int { return int(m.index.used) }
 
 // LogProb returns the log probability that next follows history, whose last symbol is the
 // most recent; of a longer one the last order symbols count. logBase is the log probability
-// of next where no context knows it, as for LogProbBackoff: 0 counts all that is unknown as
-// one kind, and the LogProb of the peers' chain continues the back-off.
+// of next where no context knows it, as for LogProbBackoff: with 0 the result is that of
+// "next or anything unknown", and the LogProb of the peers' chain continues the back-off.
 func (m *Markov) LogProb(history []uint64, next uint64, logBase float64) float64 {
 	chain := backoff{fresh: 1}
 	hash := uint64(rootContext)

@@ -5,8 +5,11 @@ import "math"
 // SessionBaseline gives the surprise of each call of an agent's sessions: how improbable
 // the action was after the ones before it, and what it was done to, given the action.
 //
-//	surprise = -log P(action | the actions before) - log P(value | action before, action)
-//	P(value new to the agent) = P(new) · min over its tokens of P(token)
+//	surprise = -log P(action | the action before) - log P(value | action before, Way)
+//	base of P(value) = min over its tokens of P(token), base of P(action) = 1
+//
+// with the bases of LogProbBackoff: an action counts with all that are unknown, and a value
+// with all that are unknown and made of tokens as rare.
 //
 // Both are Markov chains: of the actions, of order 1; of the values, whose contexts are the
 // action before and the Way, the Way, and none. The tokens (words, numbers) of values are
