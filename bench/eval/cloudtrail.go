@@ -234,33 +234,48 @@ func busiest(calls []*telemetry.Call, before int64, n int) []string {
 // watched is how long after the technique the host is looked at: its evidence is read where its slots end.
 const watched = time.Hour
 
+// pace says when the calls of a grafted technique come.
+type pace bool
+
+const (
+	asRecorded pace = false // one after the other as they were recorded
+	ofHost     pace = true  // in place of the host's own calls, one by one
+)
+
 // graft plays the honest calls with a technique done by the host, with its identity and in its
 // session, and returns what became of it and the host's greatest suspicion.
-func (g *grafts) graft(t technique, host string) (*attack, float64) {
+func (g *grafts) graft(t technique, host string, pace pace) (*attack, float64) {
 	x := newAttacked(g.plan)
 	x.player = newPlayer(g.plan, everySlot)
 	a := &attack{name: t.name, by: map[string]int{}}
 	peak := math.Inf(-1)
-	var own *telemetry.Call // the host's latest
-	left := t.calls
 	play := func(c *telemetry.Call, of *attack) {
-		if !x.call(c, of) {
-			return
-		}
-		if c.Time >= g.at && string(c.Agent) == host {
+		if x.call(c, of) && c.Time >= g.at && string(c.Agent) == host {
 			peak = max(peak, suspicion{x.player}.score())
 		}
 	}
-	for _, c := range g.honest {
-		if c.Time > g.at+int64(watched) {
-			break
-		}
-		for len(left) > 0 && g.at+left[0].Time-t.calls[0].Time <= c.Time {
-			play(disguised(left[0], own, g.at+left[0].Time-t.calls[0].Time), a)
+	own := 0 // where the host's latest call stands
+	left := t.calls
+	due := func() int64 { return g.at + left[0].Time - t.calls[0].Time }
+	until := int64(math.MaxInt64)
+	for i, c := range g.honest {
+		for pace == asRecorded && len(left) > 0 && due() <= c.Time {
+			play(disguised(left[0], g.honest[own], due()), a)
 			left = left[1:]
 		}
+		if len(left) == 0 && until == math.MaxInt64 {
+			until = c.Time + int64(watched)
+		}
+		if c.Time > until {
+			break
+		}
 		if string(c.Agent) == host {
-			own = c
+			own = i
+			if pace == ofHost && len(left) > 0 && c.Time >= g.at {
+				play(disguised(left[0], c, c.Time), a)
+				left = left[1:]
+				continue
+			}
 		}
 		play(c, nil)
 	}
@@ -283,9 +298,26 @@ func (g *grafts) rank(peak float64) int {
 	return len(g.peaks) - i + 1
 }
 
+// measure grafts every technique on every host, at both paces.
 func (g *grafts) measure(m *measurement, techniques []technique) error {
+	curves := report.Plot{Title: "Precision and recall, agent-days with a technique", X: "recall", Y: "precision"}
+	for _, at := range []struct {
+		pace
+		what string
+	}{{asRecorded, "as recorded"}, {ofHost, "at the host's pace"}} {
+		items, err := g.measureAt(m, techniques, at.pace, at.what)
+		if err != nil {
+			return err
+		}
+		curves.Lines = append(curves.Lines, precisionRecall(at.what, items))
+	}
+	m.plot(curves)
+	return nil
+}
+
+func (g *grafts) measureAt(m *measurement, techniques []technique, pace pace, what string) ([]metrics.Scored, error) {
 	table := report.Table{
-		Title:   fmt.Sprintf("Techniques grafted on %d honest agents; ranks among %d honest agent-days", len(g.hosts), len(g.peaks)),
+		Title:   fmt.Sprintf("Techniques grafted on %d honest agents, %s; ranks among %d honest agent-days", len(g.hosts), what, len(g.peaks)),
 		Columns: append([]string{"technique", "calls", "rank, median", "rank, worst"}, columns[1:]...),
 	}
 	var items []metrics.Scored
@@ -294,29 +326,28 @@ func (g *grafts) measure(m *measurement, techniques []technique) error {
 	}
 	var all []*attack
 	for _, t := range techniques {
-		if err := m.step("%s", t.name); err != nil {
-			return err
+		if err := m.step("%s, %s", t.name, what); err != nil {
+			return nil, err
 		}
 		var attacks []*attack
 		var ranks []float64
 		for _, host := range g.hosts {
-			a, peak := g.graft(t, host)
+			a, peak := g.graft(t, host, pace)
 			attacks = append(attacks, a)
 			ranks = append(ranks, float64(g.rank(peak)))
 			items = append(items, metrics.Scored{Score: peak, Bad: true})
 		}
 		all = append(all, attacks...)
 		o := outcomeOf(attacks)
-		m.add(metrics.Quantile(ranks, 0.5), "rank", report.Goal{}, "%s: rank among %d honest agent-days, median of %d hosts", t.name, len(g.peaks), len(g.hosts))
-		m.add(100*float64(o.stopped)/float64(o.all), "%", report.Goal{}, "%s: recall at the budget as shipped, of %d hosts", t.name, len(g.hosts))
+		m.add(metrics.Quantile(ranks, 0.5), "rank", report.Goal{}, "%s, %s: rank among %d honest agent-days, median of %d hosts", t.name, what, len(g.peaks), len(g.hosts))
+		m.add(100*float64(o.stopped)/float64(o.all), "%", report.Goal{}, "%s, %s: recall at the budget as shipped, of %d hosts", t.name, what, len(g.hosts))
 		table.Rows = append(table.Rows, append([]string{
 			t.name, fmt.Sprint(len(t.calls)), fmt.Sprintf("%.0f", metrics.Quantile(ranks, 0.5)), fmt.Sprintf("%.0f", slices.Max(ranks)),
 		}, o.row("")[1:]...))
 	}
 	m.table(table)
 	o := outcomeOf(all)
-	m.add(100*float64(o.stopped)/float64(max(o.all, 1)), "%", report.Goal{}, "all techniques: recall at the budget as shipped, of %d grafts", o.all)
-	m.add(metrics.AUC(items), "AUC", report.Goal{}, "agent-days with a technique against honest ones")
-	m.plot(report.Plot{Title: "Precision and recall, agent-days with a technique", X: "recall", Y: "precision", Lines: []report.Line{precisionRecall(ours, items)}})
-	return nil
+	m.add(100*float64(o.stopped)/float64(max(o.all, 1)), "%", report.Goal{}, "all techniques, %s: recall at the budget as shipped, of %d grafts", what, o.all)
+	m.add(metrics.AUC(items), "AUC", report.Goal{}, "agent-days with a technique, %s, against honest ones", what)
+	return items, nil
 }
