@@ -256,9 +256,12 @@ func (l *nbinom) logTail(k float64) float64 {
 const fastMean = 1000
 
 // logTails returns log P(M ≥ k) and log P(M ≥ k+1) for whole k. Above fastMean the latter
-// may be rounded up beyond the former, to which it is held.
+// may be rounded up beyond the former, to which it is held. NaN is as 0.
 func (l *nbinom) logTails(k float64) (tail, next float64) {
-	k = min(k, maxCount)
+	if k != k {
+		k = 0
+	}
+	k = min(max(math.Ceil(k), -1), maxCount)
 	of := func(k float64) float64 {
 		if k > l.mean {
 			return l.logTail(k)

@@ -213,3 +213,16 @@ func TestQuantilesThatAreCountedUpToAreThoseThatAreSearchedFor(t *testing.T) {
 		t.Errorf("only %d quantiles were counted up to", walked)
 	}
 }
+
+func TestBothTailsAreOrderedForEveryLawAndCount(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		mean := math.Exp(rapid.Float64Range(-7, 30).Draw(t, "log mean"))
+		law := newNBinom(mean, math.Exp(rapid.Float64Range(-4, 22).Draw(t, "log size")))
+		for _, k := range []float64{0, 1, mean / 3, mean, mean + 1, 2 * mean, 1e15, 1e300, -7, math.Inf(1), math.Inf(-1), math.NaN()} {
+			tail, next := law.logTails(k)
+			if !(next <= tail && tail <= 0) {
+				t.Fatalf("count %v: log tails %v and %v", k, tail, next)
+			}
+		}
+	})
+}

@@ -130,7 +130,7 @@ func (b *SizeBaseline) addPeak(y float64) {
 	if b.peak++; b.peak == 2*keptPeaks {
 		b.peak = keptPeaks
 	}
-	if b.stale++; b.stale >= refitPeaks {
+	if b.stale = min(b.stale+1, refitPeaks); b.stale == refitPeaks {
 		b.fit()
 	}
 }
