@@ -4,7 +4,7 @@ package models
 // longestPeriod, how many calls in a row were the same as the one p calls before.
 //
 // Valid range: any sequence of hashes; a circle longer than longestPeriod is not seen.
-// Cost: Add O(longestPeriod), about 8 ns; the rest O(longestPeriod). Bytes: 104.
+// Cost: Add O(longestPeriod), about 15 ns; the rest O(longestPeriod). Bytes: 104.
 type Loop struct {
 	past [longestPeriod]uint64 // the latest calls, by number modulo longestPeriod
 	runs [longestPeriod]uint32 // by period - 1
