@@ -27,9 +27,9 @@ import "math"
 // is forgotten whole.
 //
 // Units: natural logarithms. Valid range: any hashes. Cost: LogProb O(order), about 50 ns for
-// each context; Learn O(order) amortised, up to 1 µs where it forgets all the time. Bytes: 104, 12 for each place of a table with at
-// most 8/3·cap places, and for each context, of which there are no more than transitions, 24
-// and at most 32 in its table.
+// each context; Learn O(order) amortised, up to 1 µs where it forgets all the time. Bytes:
+// 104, 12 for each place of a table with at most 8/3·cap places, and for each context, of
+// which there are no more than transitions, 24 and at most 32 in its table.
 type Markov struct {
 	next     table[uint32] // place of the context and symbol → count
 	index    table[uint32] // hash of the context → its place + 1
