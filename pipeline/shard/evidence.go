@@ -55,15 +55,35 @@ func (ev *evidence) logTail(t int64) float64 {
 	return min(0, -ev.open)
 }
 
-// logTailBeyond returns the log probability of more than the open slot holds.
-func (ev *evidence) logTailBeyond(t int64) float64 {
+// logTails returns the log probability of what the open slot holds or more, and of more;
+// ok is false where there is no baseline.
+func (ev *evidence) logTails(t int64) (tail, beyond float64, ok bool) {
 	switch {
+	case !(ev.open > 0):
 	case ev.counts != nil:
-		return ev.counts.LogTail(ev.open + 1)
+		tail, beyond = ev.counts.LogTails(ev.open)
+		return tail, beyond, true
 	case ev.seasonal != nil:
-		return ev.seasonal.LogTail(ev.open+1, t)
+		tail, beyond = ev.seasonal.LogTails(ev.open, t)
+		return tail, beyond, true
+	case ev.sizes != nil:
+		tail = ev.sizes.LogTail(ev.open)
+		return tail, tail, true // sizes are continuous
 	}
-	return ev.logTail(t) // sizes are continuous
+	return 0, 0, false
+}
+
+// logP returns the logarithm of the p-value that is the open slot's evidence: of counts the
+// mid-p, which is no p-value and yet gives a valid e-value.
+func (ev *evidence) logP(t int64) float64 {
+	tail := ev.logTail(t)
+	if ev.sizes != nil || tail == 0 {
+		return tail // most calls end here
+	}
+	if tail, beyond, ok := ev.logTails(t); ok {
+		return models.LogMidP(tail, beyond)
+	}
+	return tail
 }
 
 // doubt takes from the baseline's certainty, so that it relearns soon.
@@ -150,7 +170,7 @@ func (w *watch) weigh(r *rule, c *telemetry.Call) {
 			}
 		default:
 			ev.take(spec, f, c)
-			ev.detector.Set(models.LogEFromLogP(ev.logTail(begin)))
+			ev.detector.Set(models.LogEFromLogP(ev.logP(begin)))
 		}
 		w.total = logAddExp(w.total, r.logWeights[i]+ev.detector.Log())
 	}

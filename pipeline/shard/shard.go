@@ -57,10 +57,22 @@ type Options struct {
 	// RestAfter is how long an entity makes no call, in the calls' own time, before its
 	// state is packed. Default 10 minutes.
 	RestAfter time.Duration
-	// PValue, if not nil, is given the predictive tail of each baseline's closed slot, for
-	// measuring how well the baselines are calibrated: log P(N ≥ n) and log P(N > n) where n
-	// is what the slot held. Kinds give none.
+	// PValue, if not nil, is given the predictive tails of each closed slot of a baseline of
+	// counts or sizes, for measuring how well they are calibrated: log P(N ≥ n) and log P(N > n)
+	// where n is what the slot held.
 	PValue func(detector, feature string, logAtLeast, logBeyond float64)
+	// Judged, if not nil, is given every judgement of a call, for measuring.
+	Judged func(Judgement)
+}
+
+// Judgement is what a detector thinks of an entity after a call.
+type Judgement struct {
+	Detector *detector.Compiled
+	Entity   string    // its key, as AppendEntityKey writes it; valid as long as the shard
+	Known    bool      // whether it has been seen enough
+	Evidence float64   // log evidence, -Inf without any
+	Level    float64   // log evidence at which the detector fires
+	Values   []float64 // of the features after the call; valid until the function returns
 }
 
 func (o Options) withDefaults() Options {
@@ -249,6 +261,9 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 	s.observe(r, e, w, c, t)
 	reason := w.broken(r, t)
 	w.markFirstBad(r, c)
+	if s.opt.Judged != nil {
+		s.opt.Judged(w.judgement(r, e))
+	}
 	if reason == "" || t < w.quietUntil {
 		return
 	}

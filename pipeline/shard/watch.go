@@ -164,6 +164,13 @@ func (w *watch) broken(r *rule, t int64) string {
 	return ""
 }
 
+func (w *watch) judgement(r *rule, e *entity) Judgement {
+	for i := range w.features {
+		r.values[i] = w.features[i].value
+	}
+	return Judgement{r.Compiled, e.key, w.known(r), w.total, w.block.level, r.values}
+}
+
 // markFirstBad remembers the call with which the evidence began to rise, until it has
 // fallen back.
 func (w *watch) markFirstBad(r *rule, c *telemetry.Call) {
@@ -185,7 +192,9 @@ func (s *Shard) close(r *rule, e *entity, w *watch) {
 	for i := range w.evidence {
 		ev := &w.evidence[i]
 		if s.opt.PValue != nil && w.known(r) {
-			s.opt.PValue(r.ID, r.Features[r.Evidence[i].Feature].Name, ev.logTail(begin), ev.logTailBeyond(begin))
+			if at, beyond, ok := ev.logTails(begin); ok {
+				s.opt.PValue(r.ID, r.Features[r.Evidence[i].Feature].Name, at, beyond)
+			}
 		}
 		if !high {
 			ev.learn(begin)
