@@ -57,7 +57,7 @@ func (w *watch) known(r *rule) bool {
 // begin counts a call at t in, before it is judged, and reports whether with it the entity
 // has warmed up.
 func (w *watch) begin(r *rule, t int64) (warmed bool) {
-	if w.calls++; w.calls == 1 {
+	if w.calls++; w.calls == 1 && w.relearned == 0 {
 		w.first, w.latest = t, t
 	}
 	w.latest = max(w.latest, t)
@@ -85,7 +85,8 @@ func (w *watch) high(r *rule) bool { return w.total > w.block.level/2 && w.known
 
 // renew lets the baselines relearn where the call at t carries another version than the call
 // before: what the entity now does it may never have done. It is not judged by its own past
-// until it has warmed up again. Once a day at most: versions are what an agent says of itself.
+// until it has been seen in as many calls and slots as at first, however long that takes. Once a
+// day at most: versions are what an agent says of itself.
 func (w *watch) renew(r *rule, c *telemetry.Call, t int64) {
 	v, ok := fieldValue(c, r.Relearn, r.relearn)
 	if !ok {
