@@ -3,7 +3,9 @@
 package backtest
 
 import (
-	"time"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/shard"
@@ -47,10 +49,44 @@ func (r *Runner) Known(detectorID string, by detector.Entity, c *telemetry.Call)
 	return s.Known(detectorID, by, c)
 }
 
-// Outcome is how a test of a detector ended.
-type Outcome struct {
-	Detections []detector.Detection
-	Offsets    []time.Duration // of the detections, from the start of the test
-	Known      bool            // of the last call's entity, at the end
-	Failure    string          // empty if the test holds
+// Checkpoint is what a runner has learned so far, as production writes it to the state topic.
+// Any number of runners can go on from it.
+type Checkpoint struct {
+	offset          int64
+	calls, exchange map[string][]byte // by entity
+}
+
+// Settle does what happens at a checkpoint in production: what changed is written, and who has
+// been quiet for long rests. A runner of many calls needs it from time to time, or it holds on to
+// all of them. What is written goes into the checkpoint, which must be given to all calls of Settle or
+// to none; nil drops it.
+func (r *Runner) Settle(into *Checkpoint) {
+	calls, exchange := r.calls.Dirty(), r.exchange.Dirty()
+	if into == nil {
+		return
+	}
+	if into.calls == nil {
+		into.calls, into.exchange = map[string][]byte{}, map[string][]byte{}
+	}
+	into.offset = r.offset
+	for _, s := range calls {
+		into.calls[s.Key] = s.Value
+	}
+	for _, s := range exchange {
+		into.exchange[s.Key] = s.Value
+	}
+}
+
+// Resume returns a runner that goes on from a checkpoint, as production does after a restart.
+func Resume(plan *detector.Plan, opt shard.Options, from *Checkpoint) (*Runner, error) {
+	r := NewRunner(plan, opt)
+	r.offset = from.offset
+	for s, states := range map[*shard.Shard]map[string][]byte{r.calls: from.calls, r.exchange: from.exchange} {
+		for _, key := range slices.Sorted(maps.Keys(states)) {
+			if err := s.Restore(shard.EntityState{Key: key, Value: states[key]}); err != nil {
+				return nil, fmt.Errorf("cannot go on from a checkpoint: %w", err)
+			}
+		}
+	}
+	return r, nil
 }

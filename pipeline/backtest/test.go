@@ -2,11 +2,20 @@ package backtest
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
+
+// Outcome is how a test of a detector ended.
+type Outcome struct {
+	Detections []detector.Detection
+	Offsets    []time.Duration // of the detections, from the start of the test
+	Known      bool            // of the last call's entity, at the end
+	Failure    string          // empty if the test holds
+}
 
 // Test runs one test of the detector with index i in the set. Other detectors of the set
 // see the same calls and do not count.
