@@ -91,7 +91,11 @@ func (r *reader) baseline(n *yaml.Node, d *draft) {
 		return
 	}
 	if d.Within && f.slotted() {
-		r.fail(v, "use it in when:, or write sequence(action), repeats(call) or new(resource)", "%s is counted by slots, and a session has none", f.Name)
+		r.fail(v, "use it in when:, or write sequence(call) or new(resource)", "%s is counted by slots, and a session has none", f.Name)
+		return
+	}
+	if !d.Within && f.Kind == KindSequence {
+		r.fail(v, "add within: session, or use it in when:", "%s is judged session by session", f.Name)
 		return
 	}
 	if slices.ContainsFunc(d.Evidence, func(other Evidence) bool { return other.Feature == e.Feature }) {
@@ -131,7 +135,10 @@ func (f Feature) insteadOfBaseline(key string) string {
 }
 
 // slotted says whether the feature, as evidence, is what one slot holds.
-func (f Feature) slotted() bool { return f.Kind == KindCount || f.Kind == KindMax }
+func (f Feature) slotted() bool { return f.windowed() || f.Kind == KindRepeats || f.Kind == KindBurst }
+
+// windowed says whether the feature, as evidence, is over a window that must be the slot.
+func (f Feature) windowed() bool { return f.Kind == KindCount || f.Kind == KindMax }
 
 func (r *reader) weight(n *yaml.Node) float64 {
 	text, ok := r.text(n, "weight")
@@ -157,7 +164,7 @@ func (r *reader) season(n *yaml.Node, f Feature) bool {
 }
 
 func (r *reader) memory(n *yaml.Node, f Feature) time.Duration {
-	if !f.slotted() {
+	if !f.windowed() {
 		r.fail(n, "leave memory out", "only count(…), sum(…) and max(…) have a memory, %s has none", f.Name)
 		return 0
 	}
@@ -191,7 +198,7 @@ func (r *reader) slot(o object, d *draft) {
 	first := ""
 	for _, e := range d.Evidence {
 		f := d.features.list[e.Feature]
-		if !f.slotted() {
+		if !f.windowed() {
 			continue
 		}
 		if given == nil && first == "" {
@@ -221,9 +228,10 @@ func (r *reader) warmup(o object, d *draft) {
 	if !ok {
 		return
 	}
+	least := map[string]int64{"calls": 1} // what a detector matches may be what an entity never did
 	for key, to := range map[string]*int{"calls": &d.WarmupCalls, "slots": &d.WarmupSlots} {
 		if v := w.values[key]; v != nil {
-			if i, ok := r.integer(v, "warmup "+key, 1, maxWarmup); ok {
+			if i, ok := r.integer(v, "warmup "+key, least[key], maxWarmup); ok {
 				*to = int(i)
 			}
 		}

@@ -62,7 +62,7 @@ func TestABaselineSaysWhatItRemembersAndInWhichStep(t *testing.T) {
 		"baseline: [{feature: 'max(latency, 1d)', memory: 400d}, {feature: new(resource), weight: 3}]\nbudget: 1 per 1000 agent-days\n": {
 			Evidence: evidence{{Weight: 1, Memory: 400 * days}, {Feature: 1, Weight: 3}}, Slot: days, Level: math.Log(1000),
 		},
-		"baseline: [{feature: sequence(call)}, {feature: repeats(call)}]\nbudget: 1 per 1000000 calls\n": {
+		"baseline: [{feature: new(call)}, {feature: repeats(call)}]\nbudget: 1 per 1000000 calls\n": {
 			Evidence: evidence{{Weight: 1}, {Feature: 1, Weight: 1}}, Slot: 10 * time.Second, Level: math.Log(1e6),
 		},
 		"baseline: {feature: new(chain)}\nslot: 24h\nbudget: 1 per 1000 agent-days\n": {
@@ -89,7 +89,7 @@ baseline:
   - feature: new(resource)
   - feature: surprise(call)
   - feature: sequence(action)
-  - feature: repeats(call)
+  - feature: sequence(shape)
   - feature: new(call)
 when: count(calls, 1m) > 1000
 `).Plan.Detectors[0]

@@ -50,6 +50,20 @@ func (c *Conformal) LogP(score float64) float64 {
 	return math.Log((n - float64(below) + 1) / (n + 1))
 }
 
+// Level returns the lowest score whose p-value is at most p, +Inf where n is too small for
+// that: it takes n ≥ 1/p - 1.
+func (c *Conformal) Level(p float64) float64 {
+	n := len(c.scores)
+	above := int(math.Floor(min(p, 1)*float64(n+1)+1e-9)) - 1 // how many may be as high
+	switch {
+	case !(above >= 0):
+		return math.Inf(1)
+	case above >= n:
+		return math.Inf(-1)
+	}
+	return float64(math.Nextafter32(c.scores[n-1-above], math.MaxFloat32))
+}
+
 // Add takes in a score.
 func (c *Conformal) Add(score float64) {
 	if score != score {

@@ -118,3 +118,23 @@ func BenchmarkConformal(b *testing.B) {
 		})
 	}
 }
+
+func TestLevelIsTheLowestScoreWithThatPValue(t *testing.T) {
+	c := NewConformal(300)
+	for i := range 299 {
+		c.Add(float64(i % 97)) // with ties
+	}
+	for _, p := range []float64{0.5, 0.1, 0.05, 0.02, 1.0 / 300} {
+		level := c.Level(p)
+		below := float64(math.Nextafter32(float32(level), -1))
+		if at, under := math.Exp(c.LogP(level)), math.Exp(c.LogP(below)); at > p+1e-12 || under <= p {
+			t.Errorf("p=%v: level %v has the p-value %v, just below it is %v", p, level, at, under)
+		}
+	}
+	if !math.IsInf(c.Level(1.0/301), 1) {
+		t.Error("a level for a p-value that so few scores cannot give")
+	}
+	if level := c.Level(1); !math.IsInf(level, -1) {
+		t.Errorf("everything has a p-value of at most 1, but the level is %v", level)
+	}
+}

@@ -56,13 +56,7 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	b := &w.block
 	ended := b.ends(r, w.latest)
 	if ended {
-		crest := min(b.crest, b.level) // what fired is learned as if just below
-		if b.past.Blocks() >= leastPast {
-			s.tell(e, r, toldTail, 0, math.Float64bits(-b.past.LogTail(crest, w.peers.square.mean)))
-			s.tell(e, r, toldDeviation, 0, math.Float64bits(b.past.Deviation(crest)))
-		}
-		b.past.Learn(crest)
-		s.tell(e, r, toldCrest, 0, math.Float64bits(crest))
+		s.learnCrest(r, e, w, b.crest)
 		b.level = r.level(&b.past, w.peers)
 	}
 	if ended || !b.begun {
@@ -71,6 +65,20 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	if r.BlockCalls > 0 {
 		b.at++
 	}
+}
+
+// learnCrest learns the crest of a block that ended, for the entity and for its peers, and
+// returns what was learned: what fired counts as if it had been just below the level.
+func (s *Shard) learnCrest(r *rule, e *entity, w *watch, crest float64) float64 {
+	b := &w.block
+	crest = min(crest, b.level)
+	if b.past.Blocks() >= leastPast {
+		s.tell(e, r, toldTail, 0, math.Float64bits(-b.past.LogTail(crest, w.peers.square.mean)))
+		s.tell(e, r, toldDeviation, 0, math.Float64bits(b.past.Deviation(crest)))
+	}
+	b.past.Learn(crest)
+	s.tell(e, r, toldCrest, 0, math.Float64bits(crest))
+	return crest
 }
 
 // level is the log evidence at which the rule fires on an entity with the given past and

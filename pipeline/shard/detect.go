@@ -87,6 +87,15 @@ func (w *watch) explain(sample *detector.Sample, r *rule, i int) {
 	if !sample.Known {
 		return
 	}
+	if r.Within {
+		sample.Observed = f.value
+		if f.sequence != nil {
+			sample.LogP = -f.value
+		} else if f.kinds.fresh {
+			sample.Expected, sample.LogP = f.kinds.p, finite(math.Log(f.kinds.p))
+		}
+		return
+	}
 	if f.kinds == nil {
 		begin := w.slot * int64(r.Slot)
 		sample.Expected, sample.Low, sample.High = ev.expected(begin)

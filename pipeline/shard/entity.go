@@ -11,6 +11,8 @@ type entity struct {
 	// position is the last call that this state reflects. Each entity is consistent by
 	// itself: on a replay it takes only what comes after.
 	position
+	calls   int64 // so far
+	first   int64 // the first call's own time
 	dirty   bool
 	peers   *peers
 	watches []watch // one for each rule that the entity has met

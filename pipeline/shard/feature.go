@@ -20,6 +20,7 @@ type feature struct {
 	kinds    *kinds
 	loop     *models.Loop
 	burst    *models.EdgeBurst
+	sequence *sequence
 	value    float64 // at the last call
 }
 
@@ -39,6 +40,8 @@ func newFeature(f detector.Feature, windowed bool) feature {
 		return feature{kinds: newKinds()}
 	case detector.KindRepeats:
 		return feature{loop: new(models.Loop)}
+	case detector.KindSequence:
+		return feature{sequence: newSequence(f.Field)}
 	case detector.KindBurst:
 		return feature{burst: models.NewEdgeBurst(burstOptions)}
 	case detector.KindCount, detector.KindRate:
@@ -55,8 +58,8 @@ func newFeature(f detector.Feature, windowed bool) feature {
 	return feature{}
 }
 
-// observeFeature takes the call at t into feature i and sets its value.
-func (s *Shard) observeFeature(r *rule, w *watch, i int, c *telemetry.Call, t int64) {
+// observeFeature takes the call at t, of the session se, into feature i and sets its value.
+func (s *Shard) observeFeature(r *rule, w *watch, i int, se *session, c *telemetry.Call, t int64) {
 	f, spec := &w.features[i], &r.Features[i]
 	switch spec.Kind {
 	case detector.KindCount, detector.KindRate:
@@ -78,6 +81,8 @@ func (s *Shard) observeFeature(r *rule, w *watch, i int, c *telemetry.Call, t in
 			f.distinct.Add(t, h)
 		}
 		f.value = f.distinct.Count(t)
+	case detector.KindSequence:
+		f.value = s.follow(r, i, f.sequence, se, c)
 	case detector.KindRepeats:
 		h, _ := s.hash(r, i, c)
 		f.loop.Add(h)

@@ -39,6 +39,8 @@ func logs() *rapid.Generator[[]sent] {
 			c.Identity = rapid.SampledFrom([][]byte{nil, []byte("role/a"), []byte("role/b")}).Draw(t, "identity")
 			c.Resource = fmt.Append(nil, "doc-", rapid.IntRange(0, 12).Draw(t, "resource"))
 			c.Outcome = rapid.SampledFrom([]telemetry.Outcome{telemetry.OutcomeOK, telemetry.OutcomeOK, telemetry.OutcomeDenied}).Draw(t, "outcome")
+			c.Session = fmt.Append(nil, rapid.IntRange(0, 40).Draw(t, "session"))
+			c.Action = rapid.SampledFrom([][]byte{[]byte("read"), []byte("write"), []byte("list")}).Draw(t, "action")
 			c.Latency = time.Duration(rapid.IntRange(0, 5).Draw(t, "latency")) * time.Second
 			for range rapid.IntRange(0, 3).Draw(t, "depth") {
 				c.Chain = append(c.Chain, fmt.Append(nil, "agent-", rapid.IntRange(0, 2).Draw(t, "member")))

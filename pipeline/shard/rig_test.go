@@ -92,6 +92,15 @@ budget: 1 per 10 parent-days
 warmup: {calls: 5, slots: 2}
 quiet: 5s
 `
+	const within = `
+mode: observe
+group_by: agent
+within: session
+baseline: [{feature: sequence(call)}, {feature: sequence(action)}, {feature: new(resource)}]
+budget: 1 per 100 sessions
+warmup: {calls: 5, slots: 0, peers: 3}
+quiet: 5s
+`
 	const tenants = `
 mode: observe
 group_by: tenant
@@ -102,7 +111,7 @@ warmup: {calls: 5, slots: 2}
 quiet: 5s
 `
 	return plan(t, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities,
-		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents, "id: tenants\ntitle: Tenants"+tenants)
+		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents, "id: tenants\ntitle: Tenants"+tenants, "id: within\ntitle: Within sessions"+within)
 }
 
 // t0 begins the calls of a test.

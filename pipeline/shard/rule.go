@@ -19,6 +19,7 @@ type rule struct {
 	windowed   []bool    // by feature: the hard limit reads it, so its window is kept
 	contexts   []string  // by feature: the context key, where its field is a context entry
 	values     []float64 // scratch for the hard limit
+	sessions   bool      // a feature or the evidence asks for sessions
 	relearn    string    // the context key that Relearn names, where it names one
 }
 
@@ -47,10 +48,15 @@ func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 		if f.Field >= detector.FieldContext {
 			r.contexts[i] = contextKeys[f.Field-detector.FieldContext]
 		}
+		r.sessions = r.sessions || f.Kind == detector.KindSequence
 		shape += "|" + f.Name + strconv.FormatBool(r.windowed[i])
 	}
 	for _, ev := range d.Evidence {
 		shape += "|" + strconv.Itoa(ev.Feature) + strconv.FormatBool(ev.Seasonal) + ev.Memory.String()
+	}
+	if d.Within {
+		r.sessions = true
+		shape += "|within"
 	}
 	if d.HasRelearn && d.Relearn >= detector.FieldContext {
 		r.relearn = contextKeys[d.Relearn-detector.FieldContext]

@@ -115,6 +115,7 @@ type Shard struct {
 	shape   uint64 // hash of the call's shape, once shaped
 	shaped  bool
 	scratch []byte
+	tokens  []uint64
 
 	entities entities
 	peers    map[string]*peers // by key
@@ -229,6 +230,9 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		s.Stats.Ahead++
 	}
 	s.latest = max(s.latest, t)
+	if e.calls++; e.calls == 1 {
+		e.first = t
+	}
 	for _, r := range rules {
 		if !r.Match.Eval(s.bits) || r.excepted(s.bits, t) {
 			continue
@@ -244,11 +248,15 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 		w = s.meet(r, e)
 	}
 	if r.HasRelearn {
-		w.renew(r, c, t)
+		w.renew(r, e, c, t)
 	}
-	if w.begin(r, t) && !w.counted {
+	if w.begin(r, e, t) && !w.counted {
 		w.counted = true
 		s.tellMeans(e, r, w)
+	}
+	if r.Within {
+		s.judgeSession(r, e, w, c, t, src)
+		return
 	}
 	s.turnBlock(r, e, w)
 	slot := floorDiv(t, int64(r.Slot))
@@ -258,7 +266,11 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 	case slot < w.slot:
 		s.Stats.Late++
 	}
-	s.observe(r, e, w, c, t)
+	var se *session
+	if r.sessions {
+		se = s.session(r, e, w, c, t)
+	}
+	s.observe(r, e, w, se, c, t)
 	reason := w.broken(r, t)
 	w.markFirstBad(r, c)
 	if s.opt.Judged != nil {
@@ -278,7 +290,9 @@ func (s *Shard) meet(r *rule, e *entity) *watch {
 	e.watches = append(e.watches, newWatch(r, e.peers.of(r)))
 	w := &e.watches[len(e.watches)-1]
 	w.suppose()
-	w.block.level = r.level(&w.block.past, w.peers)
+	if w.block.level = r.level(&w.block.past, w.peers); r.Within {
+		w.block.level = w.sessions.level(r, w)
+	}
 	s.tell(e, r, toldAppeared, 0, 0)
 	return w
 }

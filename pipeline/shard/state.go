@@ -117,6 +117,7 @@ func ruleOf(rules []*rule, shape uint64) *rule {
 func (e *entity) appendState(b []byte, told []telling) []byte {
 	b = append(b, stateVersion)
 	b = appendPosition(b, e.position)
+	b = binary.AppendVarint(binary.AppendUvarint(b, uint64(e.calls)), e.first)
 	b = appendTold(b, told)
 	b = binary.AppendUvarint(b, uint64(len(e.watches)))
 	for i := range e.watches {
@@ -135,6 +136,7 @@ func (s *Shard) load(e *entity, b []byte) ([]telling, error) {
 	}
 	r := reader{b: b[1:]}
 	e.position = r.position()
+	e.calls, e.first = int64(r.uvarint()), r.varint()
 	told := r.told()
 	e.watches, e.packed = nil, ""
 	e.peers = s.peersOf(e.key)
@@ -179,6 +181,10 @@ func (w *watch) models() []binaryState {
 			ms = append(ms, f.loop)
 		case f.burst != nil:
 			ms = append(ms, f.burst)
+		case f.sequence != nil && f.sequence.calls != nil:
+			ms = append(ms, f.sequence.calls)
+		case f.sequence != nil:
+			ms = append(ms, f.sequence.chain)
 		}
 	}
 	for i := range w.evidence {
@@ -197,10 +203,9 @@ func (w *watch) models() []binaryState {
 }
 
 func (w *watch) appendState(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(w.calls))
+	b = binary.AppendUvarint(b, uint64(w.since))
 	b = binary.AppendUvarint(b, uint64(w.slots))
 	b = binary.AppendVarint(b, w.slot)
-	b = binary.AppendVarint(b, w.first)
 	b = binary.AppendVarint(b, w.latest)
 	b = binary.AppendVarint(b, w.sampled)
 	b = binary.AppendVarint(b, w.quietUntil)
@@ -232,6 +237,9 @@ func (w *watch) appendState(b []byte) []byte {
 		b = appendFloat(b, w.evidence[i].open)
 		b = appendFloat(b, w.evidence[i].draws)
 	}
+	if w.sessions != nil {
+		b = w.sessions.appendState(b)
+	}
 	for _, m := range w.models() {
 		b, _ = m.AppendBinary(b) // the models never refuse
 	}
@@ -240,10 +248,10 @@ func (w *watch) appendState(b []byte) []byte {
 
 func (w *watch) load(b []byte) error {
 	r := reader{b: b}
-	w.calls = int64(r.uvarint())
+	w.since = int64(r.uvarint())
 	w.slots = int64(r.uvarint())
 	w.slot = r.varint()
-	w.first, w.latest = r.varint(), r.varint()
+	w.latest = r.varint()
 	w.sampled = r.varint()
 	w.quietUntil = r.varint()
 	w.relearned = r.varint()
@@ -271,6 +279,9 @@ func (w *watch) load(b []byte) error {
 	}
 	for i := range w.evidence {
 		w.evidence[i].open, w.evidence[i].draws = r.float(), r.float()
+	}
+	if w.sessions != nil {
+		w.sessions.load(&r, w.rule)
 	}
 	if r.err != nil {
 		return r.err

@@ -15,11 +15,10 @@ const noSlot = math.MinInt64
 type watch struct {
 	rule       *rule
 	peers      *peerRule
-	calls      int64  // that matched
-	slots      int64  // active slots closed
+	since      int64  // calls of the entity before the warm-up began
+	slots      int64  // active slots closed, or sessions
 	slot       int64  // the open slot, or noSlot
-	first      int64  // the first call's own time
-	latest     int64  // the greatest of the calls' own times
+	latest     int64  // the greatest time of a call that matched
 	sampled    int64  // when samples were last written, the calls' own time
 	version    uint64 // hash of what Relearn names, at the last call; 0: none yet
 	relearned  int64  // when the baselines last began to relearn, the calls' own time
@@ -31,11 +30,12 @@ type watch struct {
 	firstBad   []byte // id of the call with which evidence began to rise
 	features   []feature
 	evidence   []evidence
+	sessions   *sessions // nil where neither evidence nor a feature asks for them
 }
 
 func newWatch(r *rule, p *peerRule) watch {
 	w := watch{
-		rule: r, peers: p, slot: noSlot, total: math.Inf(-1),
+		rule: r, peers: p, slot: noSlot, latest: math.MinInt64, total: math.Inf(-1),
 		features: make([]feature, len(r.Features)),
 		evidence: make([]evidence, len(r.Evidence)),
 	}
@@ -45,26 +45,27 @@ func newWatch(r *rule, p *peerRule) watch {
 	for i := range r.Evidence {
 		w.evidence[i] = newEvidence(r, i)
 	}
+	if r.sessions {
+		w.sessions = newSessions()
+	}
 	return w
 }
 
 // known reports whether the entity has been seen enough to be judged, or enough of its
 // peers have.
 func (w *watch) known(r *rule) bool {
-	return w.warm || r.WarmupPeers > 0 && w.peers.warm() >= r.WarmupPeers
+	return (w.warm || r.WarmupPeers > 0 && w.peers.warm() >= r.WarmupPeers) && (!r.Within || w.seasoned(r))
 }
 
-// begin counts a call at t in, before it is judged, and reports whether with it the entity
-// has warmed up.
-func (w *watch) begin(r *rule, t int64) (warmed bool) {
-	if w.calls++; w.calls == 1 && w.relearned == 0 {
-		w.first, w.latest = t, t
-	}
+// begin takes note of a call at t, before it is judged, and reports whether with it the
+// entity has warmed up. All calls of the entity count, those too that the rule does not
+// match: what an entity never did in a long past is known of it.
+func (w *watch) begin(r *rule, e *entity, t int64) (warmed bool) {
 	w.latest = max(w.latest, t)
 	if w.warm {
 		return false
 	}
-	warm := w.calls > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots) && w.latest-w.first >= int64(r.WarmupTime)
+	warm := e.calls-w.since > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots) && w.latest-e.first >= int64(r.WarmupTime)
 	if w.warm = warm; warm {
 		w.calm() // what a young baseline took for evidence is none
 	}
@@ -87,7 +88,7 @@ func (w *watch) high(r *rule) bool { return w.total > w.block.level/2 && w.known
 // before: what the entity now does it may never have done. It is not judged by its own past
 // until it has been seen in as many calls and slots as at first, however long that takes. Once a
 // day at most: versions are what an agent says of itself.
-func (w *watch) renew(r *rule, c *telemetry.Call, t int64) {
+func (w *watch) renew(r *rule, e *entity, c *telemetry.Call, t int64) {
 	v, ok := fieldValue(c, r.Relearn, r.relearn)
 	if !ok {
 		return
@@ -99,7 +100,7 @@ func (w *watch) renew(r *rule, c *telemetry.Call, t int64) {
 		return
 	}
 	w.relearned = t
-	w.calls, w.slots, w.warm = 0, 0, false
+	w.since, w.slots, w.warm = e.calls, 0, false
 	w.calm()
 	for i := range w.evidence {
 		w.evidence[i].doubt()
@@ -111,19 +112,22 @@ func (w *watch) renew(r *rule, c *telemetry.Call, t int64) {
 //
 // A late call is evidence in the slot that is open when it comes. Its time is the word of
 // whoever sends it: an agent that dates its calls back must not be judged the milder for it.
-func (s *Shard) observe(r *rule, e *entity, w *watch, c *telemetry.Call, t int64) {
+func (s *Shard) observe(r *rule, e *entity, w *watch, se *session, c *telemetry.Call, t int64) {
 	quiet := t < w.quietUntil
 	known := w.known(r)
 	high := w.high(r)
+	if r.Within {
+		high = se.fired
+	}
 	for i := range w.features {
 		switch r.Features[i].Kind {
 		case detector.KindNew, detector.KindSurprise:
 			s.drawKind(r, e, w, i, c, t, known, high, quiet)
 		default:
-			s.observeFeature(r, w, i, c, t)
+			s.observeFeature(r, w, i, se, c, t)
 		}
 	}
-	if !quiet {
+	if !quiet && !r.Within {
 		w.weigh(r, c)
 		w.block.crest = max(w.block.crest, w.total)
 	}
@@ -207,15 +211,20 @@ func (s *Shard) close(r *rule, e *entity, w *watch) {
 		return
 	}
 	for i := range w.features {
-		if k := w.features[i].kinds; k != nil {
-			surprise := r.Features[i].Kind == detector.KindSurprise
-			k.settle(begin+int64(r.Slot), surprise, func(h uint64) {
-				if !surprise {
-					s.tell(e, r, toldKind, i, h)
-				}
-			})
+		if w.features[i].kinds != nil {
+			s.settle(r, e, w, i, begin+int64(r.Slot))
 		}
 	}
+}
+
+// settle learns the kinds of feature i that were held back, at time t.
+func (s *Shard) settle(r *rule, e *entity, w *watch, i int, t int64) {
+	surprise := r.Features[i].Kind == detector.KindSurprise
+	w.features[i].kinds.settle(t, surprise, func(h uint64) {
+		if !surprise {
+			s.tell(e, r, toldKind, i, h)
+		}
+	})
 }
 
 // fired starts anew after a detection: what was seen under high evidence is forgotten, not learned.

@@ -1,0 +1,298 @@
+package shard
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/models"
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+// sessions are the open sessions of an entity, and the scores of its closed ones. A rule
+// that judges within sessions learns what the entity does and judges each session by itself:
+// its evidence begins at nothing, and the level is what one in so many closed sessions
+// reached.
+type sessions struct {
+	open []session
+	past models.Conformal // the crests of closed sessions
+}
+
+// session is one open session.
+type session struct {
+	key      uint64
+	last     int64 // the greatest time of its calls
+	state    models.Session
+	logs     []float64 // log evidence, by evidence
+	total    float64
+	crest    float64
+	counts   bool   // the entity had warmed up when it began
+	fired    bool   // nothing more is learned from it, and it does not fire again
+	firstBad []byte // id of the call with which evidence began to rise
+}
+
+const (
+	// sessionIdle is how long a session has no call before it counts as ended.
+	sessionIdle = int64(time.Hour)
+	// mostSessions bounds the open sessions of an entity: the one without a call for longest ends.
+	mostSessions = 32
+	// keptSessions is among how many closed sessions an open one is ranked.
+	keptSessions = 2048
+	// leastSessions is from how many closed sessions on an entity is known.
+	leastSessions = 30
+	// sessionCap bounds what an entity remembers of the order of its calls.
+	sessionCap = 128
+)
+
+func newSessions() *sessions { return &sessions{past: models.NewConformal(keptSessions)} }
+
+// find returns the open session with a key, nil if there is none.
+func (ss *sessions) find(key uint64) *session {
+	for i := range ss.open {
+		if ss.open[i].key == key {
+			return &ss.open[i]
+		}
+	}
+	return nil
+}
+
+// session returns the session of the call at t, begun if it is new. Then those that ended are closed.
+func (s *Shard) session(r *rule, e *entity, w *watch, c *telemetry.Call, t int64) *session {
+	key := xxhash.Sum64(c.Session)
+	se := w.sessions.find(key)
+	if se != nil && t-se.last <= sessionIdle {
+		se.last = max(se.last, t)
+		return se
+	}
+	s.closeSessions(r, e, w, t)
+	w.sessions.open = append(w.sessions.open, session{
+		key: key, last: t, logs: make([]float64, len(r.Evidence)), total: math.Inf(-1), counts: w.warm,
+	})
+	return &w.sessions.open[len(w.sessions.open)-1]
+}
+
+// closeSessions closes those that had no call for long, and the one that had none for
+// longest where there are too many.
+func (s *Shard) closeSessions(r *rule, e *entity, w *watch, t int64) {
+	kept := w.sessions.open[:0]
+	oldest := 0
+	for i := range w.sessions.open {
+		se := &w.sessions.open[i]
+		if t-se.last > sessionIdle {
+			s.closeSession(r, e, w, se)
+			continue
+		}
+		if len(kept) > 0 && se.last < kept[oldest].last {
+			oldest = len(kept)
+		}
+		kept = append(kept, *se)
+	}
+	if len(kept) == mostSessions {
+		s.closeSession(r, e, w, &kept[oldest])
+		kept = append(kept[:oldest], kept[oldest+1:]...)
+	}
+	clear(w.sessions.open[len(kept):])
+	w.sessions.open = kept
+}
+
+// closeSession learns how high the evidence of a session rose.
+func (s *Shard) closeSession(r *rule, e *entity, w *watch, se *session) {
+	if !r.Within {
+		return
+	}
+	w.slots++
+	for i := range w.features {
+		if k := w.features[i].kinds; k != nil && !se.fired {
+			s.settle(r, e, w, i, se.last)
+		}
+	}
+	if se.counts {
+		crest := s.learnCrest(r, e, w, se.crest)
+		w.sessions.past.Add(crest)
+		w.block.level = w.sessions.level(r, w)
+	}
+}
+
+// level is the evidence that one in so many closed sessions of the entity reached, by their
+// ranks where there are enough, else by a law. There is none before some have closed.
+func (ss *sessions) level(r *rule, w *watch) float64 {
+	if level := ss.past.Level(1 / r.Blocks); !math.IsInf(level, 0) {
+		return level
+	}
+	if !w.seasoned(r) {
+		return models.MaxLogE
+	}
+	return r.level(&w.block.past, w.peers)
+}
+
+// seasoned reports whether enough sessions closed, of the entity or of its peers.
+func (w *watch) seasoned(r *rule) bool {
+	return w.sessions.past.N() >= leastSessions || r.WarmupPeers > 0 && w.peers.crests.Slots() >= leastPeerBlocks
+}
+
+// judgeSession judges the call at t within its session.
+func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t int64, src Source) {
+	se := s.session(r, e, w, c, t)
+	s.observe(r, e, w, se, c, t)
+	w.total = math.Inf(-1)
+	for i := range se.logs {
+		f := &w.features[r.Evidence[i].Feature]
+		switch r.Features[r.Evidence[i].Feature].Kind {
+		case detector.KindSequence:
+			se.logs[i] = max(se.logs[i], f.value)
+		default:
+			if f.kinds.counts {
+				se.logs[i] = max(0, se.logs[i]+f.kinds.logE())
+			}
+		}
+		w.total = logAddExp(w.total, r.logWeights[i]+se.logs[i])
+	}
+	se.total = w.total
+	se.crest = max(se.crest, se.total)
+	if se.firstBad == nil && se.total > w.block.level/2 {
+		se.firstBad = append(se.firstBad, c.ID...)
+	}
+	reason := w.broken(r, t)
+	if s.opt.Judged != nil {
+		s.opt.Judged(w.judgement(r, e))
+	}
+	if reason == "" || se.fired || t < w.quietUntil {
+		return
+	}
+	w.firstBad = append(w.firstBad[:0], se.firstBad...)
+	se.fired = true
+	for i := range w.evidence { // what the samples tell
+		w.evidence[i].detector.Reset()
+		w.evidence[i].detector.Mul(se.logs[i])
+	}
+	quiet := w.quietUntil
+	s.detect(r, e, w, c, t, src, reason)
+	if reason == "evidence" {
+		w.quietUntil = quiet // the other sessions of the entity are judged on
+	}
+}
+
+// sequence is what an entity remembers of the order of its calls: of the whole calls, or of
+// the values of one field.
+type sequence struct {
+	calls *models.SessionBaseline
+	chain *models.Markov
+}
+
+func newSequence(f detector.Field) *sequence {
+	if f == detector.FieldCall {
+		calls := models.NewSessionBaseline(sessionCap)
+		return &sequence{calls: &calls}
+	}
+	chain := models.NewMarkov(3, 4*sessionCap)
+	return &sequence{chain: &chain}
+}
+
+// follow returns how surprising the call is after the others of its session, in nats, and
+// learns it unless the session has fired.
+func (s *Shard) follow(r *rule, i int, q *sequence, se *session, c *telemetry.Call) float64 {
+	sc := models.SessionCall{Action: xxhash.Sum64(c.Action), Value: xxhash.Sum64(c.Resource), Tokens: s.tokens[:0]}
+	if q.chain != nil {
+		h, _ := s.hash(r, i, c)
+		sc.Action, sc.Value = h, h
+		surprise := -q.chain.LogProb(se.state.History(), h, 0)
+		if !se.fired {
+			q.chain.Learn(se.state.History(), h)
+		}
+		se.state.Take(&sc, surprise)
+		return surprise
+	}
+	sc.Way = pairHash(sc.Action, uint64(c.Outcome)+1)
+	s.tokens = appendTokens(s.tokens[:0], c.Resource)
+	sc.Tokens = s.tokens
+	surprise := q.calls.Surprise(&se.state, &sc, nil)
+	if !se.fired {
+		q.calls.Learn(&se.state, &sc, nil)
+	}
+	se.state.Take(&sc, surprise)
+	return surprise
+}
+
+// mostTokens bounds the work on one resource.
+const mostTokens = 32
+
+// appendTokens appends the hashes of the words and numbers in a resource: the runs of letters
+// and of digits, after the parameter's name if it has one (key=value).
+func appendTokens(to []uint64, resource []byte) []uint64 {
+	for i, b := range resource {
+		if b == '=' {
+			resource = resource[i+1:]
+			break
+		}
+	}
+	const offset, prime = 0xcbf29ce484222325, 0x100000001b3 // FNV-1a
+	h, was := uint64(offset), byte(0)
+	for i := 0; i <= len(resource); i++ {
+		class, b := byte(0), byte(0)
+		if i < len(resource) {
+			b = resource[i]
+			switch {
+			case b >= 'A' && b <= 'Z':
+				b += 'a' - 'A'
+				class = 1
+			case b >= 'a' && b <= 'z':
+				class = 1
+			case b >= '0' && b <= '9':
+				class = 2
+			}
+		}
+		if class != was && was != 0 {
+			if to = append(to, pairHash(h, 0)); len(to) == mostTokens {
+				return to
+			}
+			h = offset
+		}
+		if class != 0 {
+			h = (h ^ uint64(b)) * prime
+		}
+		was = class
+	}
+	return to
+}
+
+func (ss *sessions) appendState(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(ss.open)))
+	for i := range ss.open {
+		se := &ss.open[i]
+		b = binary.LittleEndian.AppendUint64(b, se.key)
+		b = binary.AppendVarint(b, se.last)
+		b = append(b, byte(truth(se.counts)), byte(truth(se.fired)))
+		b = appendFloat(appendFloat(b, se.total), se.crest)
+		for _, log := range se.logs {
+			b = appendFloat(b, log)
+		}
+		b = binary.AppendUvarint(b, uint64(len(se.firstBad)))
+		b = append(b, se.firstBad...)
+		b, _ = se.state.AppendBinary(b) // the models never refuse
+	}
+	b, _ = ss.past.AppendBinary(b)
+	return b
+}
+
+func (ss *sessions) load(r *reader, rule *rule) {
+	for n := min(r.uvarint(), mostSessions); n > 0 && r.err == nil; n-- {
+		se := session{key: r.uint64(), last: r.varint(), counts: r.uvarint() == 1, fired: r.uvarint() == 1}
+		se.total, se.crest = r.float(), r.float()
+		for range rule.Evidence {
+			se.logs = append(se.logs, r.float())
+		}
+		if id := r.bytes(r.uvarint()); len(id) > 0 {
+			se.firstBad = append(se.firstBad, id...)
+		}
+		if r.err == nil {
+			r.b, r.err = se.state.DecodeBinary(r.b)
+		}
+		ss.open = append(ss.open, se)
+	}
+	if r.err == nil {
+		r.b, r.err = ss.past.DecodeBinary(r.b)
+	}
+}
