@@ -38,3 +38,10 @@ func TestLogEBernoulliIsFiniteEverywhere(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkLogEBernoulli(b *testing.B) {
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		sinkFloat = LogEBernoulli(i%3 == 0, 0.1, 0.9)
+	}
+}

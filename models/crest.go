@@ -8,8 +8,10 @@ import (
 
 // Crest learns how high the evidence against an entity rises in each block of its past (a
 // day, a session) while all is well, and says how high it must rise to be rarer than that.
-// It asks nothing of what made the evidence: bursts that depend on one another, a law that
-// does not fit and an outage once a month raise the crests, and so the level.
+// It asks nothing of what made the evidence: bursts that depend on one another and a law that
+// does not fit raise the crests, and so the level. What comes on a few days of a hundred, an
+// outage once a month, hardly raises it: the law has one peak. Whoever has the crests of many
+// entities can ask how often LogTail was wrong, and hold the level to that.
 //
 // With the crest x ≥ 0 of a block, in nats, y = log(1+x) is taken for normal. With the weight n of
 // the blocks learned, each falling by 1-1/crestMemory for each later one, their mean m and
@@ -21,10 +23,13 @@ import (
 //
 // s₀² is what is believed of the variance beforehand, best the one within the entity's peers;
 // it counts as at least ¼. If blocks are exchangeable and y is normal with a variance from
-// that prior, the next block exceeds Level(p) with probability p.
+// that prior, the next block exceeds Level(p) with probability p; with no more variance than s₀²,
+// less often. In simulations of 1 in 10, 100 and 1000 it was 0.8 … 1.0 times as often, and with
+// four times the variance that was believed up to 7 times after 7 blocks, 1.6 times after 60.
 //
-// Units: natural logarithms of e-values. Valid range: crests of any size, below 0 as 0.
-// Cost: Learn O(1), Level about 2 µs, once a block. Bytes: 24.
+// Units: natural logarithms of e-values. Valid range: crests of any size; below 0 and NaN as 0,
+// but NaN is not learned. Cost: Learn O(1), about 20 ns; LogTail about 250 ns; Level about 10 µs, a
+// search, once a block. Bytes: 24.
 type Crest struct{ n, mean, spread float64 }
 
 const (
@@ -38,7 +43,7 @@ func (c *Crest) Learn(x float64) {
 	if x != x {
 		return
 	}
-	y := math.Log1p(min(max(x, 0), MaxLogE))
+	y := logCrest(x)
 	const decay = 1 - 1.0/crestMemory
 	c.n = c.n*decay + 1
 	c.spread *= decay
@@ -48,7 +53,15 @@ func (c *Crest) Learn(x float64) {
 }
 
 // Deviation returns how far from the middle of the past a crest lies, as log(1+x) - m.
-func (c *Crest) Deviation(x float64) float64 { return math.Log1p(max(x, 0)) - c.mean }
+func (c *Crest) Deviation(x float64) float64 { return logCrest(x) - c.mean }
+
+// logCrest returns log(1+x) with x held to what a crest can be, 0 for NaN.
+func logCrest(x float64) float64 {
+	if !(x > 0) {
+		return 0
+	}
+	return math.Log1p(min(x, MaxLogE))
+}
 
 // Blocks returns how many blocks what is remembered is worth.
 func (c *Crest) Blocks() float64 { return c.n }
@@ -75,8 +88,11 @@ func (c *Crest) LogTail(x, square float64) float64 {
 }
 
 func (c *Crest) law(square float64) (freedom, scale float64) {
+	if !(square > leastSquare) {
+		square = leastSquare
+	}
 	freedom = crestFreedom + max(c.n-1, 0)
-	return freedom, math.Sqrt((crestFreedom*max(square, leastSquare) + c.spread) / freedom * (1 + 1/c.n))
+	return freedom, math.Sqrt((crestFreedom*min(square, MaxLogE) + c.spread) / freedom * (1 + 1/c.n))
 }
 
 const crestVersion = 1

@@ -1,7 +1,9 @@
 package models
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -60,21 +62,47 @@ func TestPeakTakesNothingThatIsNoNumber(t *testing.T) {
 	}
 }
 
-func FuzzDecodePeak(f *testing.F) {
-	p := NewPeak(time.Minute, 6)
-	for i := range int64(5) {
-		p.Add(i*int64(20*time.Second), float64(i)+0.5)
+// A decoded window refuses what the original refuses, and takes what comes late into the same slot.
+func TestADecodedPeakTakesLateValuesLikeTheOriginal(t *testing.T) {
+	const s = int64(time.Second)
+	p := NewPeak(10*time.Second, 5)
+	p.Add(100*s, 3)
+	p.Add(104*s, 9)
+	code, _ := p.AppendBinary(nil)
+	q := NewPeak(10*time.Second, 5)
+	if _, err := q.DecodeBinary(code); err != nil {
+		t.Fatal(err)
 	}
-	b, _ := p.AppendBinary(nil)
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		q := NewPeak(time.Minute, 6)
-		if _, err := q.DecodeBinary(b); err == nil {
-			q.Add(1e10, 3)
-			q.Max(1e12)
+	for _, w := range []*Peak{&p, &q} {
+		if w.Add(93*s, 50) {
+			t.Error("a value that has left the window was taken")
 		}
-	})
+		if !w.Add(97*s, 7) || w.Max(104*s) != 9 {
+			t.Errorf("a late value: %v, want it beside the 9", w.Max(104*s))
+		}
+		for at, want := range map[int64]float64{114: 9, 116: 0, 200: 0} {
+			v := *w
+			v.cells = slices.Clone(w.cells)
+			if got := v.Max(at * s); got != want {
+				t.Errorf("at %d s: %v, want %v", at, got, want)
+			}
+		}
+	}
 }
+
+var peakKind = kind{
+	name:  "Peak",
+	fresh: func() stateful { return pointer(NewPeak(10*time.Second, 7)) },
+	other: func() stateful { return pointer(NewPeak(10*time.Second, 8)) },
+	step: func(s stateful, a, b uint64) string {
+		p := s.(*Peak)
+		return fmt.Sprint(p.Add(at(a), float64(b%1000)/7), p.Max(at(a)), p.Max(at(a)-3e9))
+	},
+}
+
+func init() { kinds = append(kinds, peakKind) }
+
+func FuzzDecodePeak(f *testing.F) { fuzzDecode(f, peakKind) }
 
 func BenchmarkPeak(b *testing.B) {
 	p := NewPeak(time.Minute, 20)

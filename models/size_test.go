@@ -14,6 +14,8 @@ func TestTypesAreAsSmallAsTheySay(t *testing.T) {
 		got, want uintptr
 	}{
 		{"Window", unsafe.Sizeof(Window{}), 56},
+		{"Peak", unsafe.Sizeof(Peak{}), 56},
+		{"Crest", unsafe.Sizeof(Crest{}), 24},
 		{"Distinct", unsafe.Sizeof(Distinct{}), 104},
 		{"CountBaseline", unsafe.Sizeof(CountBaseline{}), 112},
 		{"Novelty", unsafe.Sizeof(Novelty{}), 72},
@@ -33,6 +35,8 @@ func TestUpdatesAllocateNothingOnceGrown(t *testing.T) {
 	c := NewCountBaseline(CountPrior{Mean: 5, Weight: 10, Memory: 500})
 	known, unknown := NewNovelty(0.3, 1, 256), NewNovelty(0.3, 1, 256)
 	var d EDetector
+	var crest Crest
+	top := NewPeak(time.Minute, 60)
 	now := int64(0)
 	step := func() {
 		now += 300e6
@@ -50,6 +54,10 @@ func TestUpdatesAllocateNothingOnceGrown(t *testing.T) {
 		unknown.Learn(h)
 		c.Learn(n)
 		d.Close()
+		crest.Learn(d.Log())
+		sinkFloat = crest.LogTail(n, 1) + crest.Level(0.01, 1)
+		top.Add(now, n)
+		sinkFloat = top.Max(now)
 	}
 	for range 5000 {
 		step()
