@@ -45,7 +45,7 @@ func (f *FadingEdges) DecodeBinary(b []byte) (rest []byte, err error) {
 	r := readVersion(b, fadingEdgesVersion)
 	r.shortParameter(f.halfLife)
 	r.parameter(uint64(f.cap))
-	d := FadingEdges{halfLife: f.halfLife, cap: f.cap}
+	d := FadingEdges{halfLife: f.halfLife, cap: f.cap, fades: f.fades}
 	newest := uint32(r.count(math.MaxUint32))
 	last := fadingEdge{}
 	for i := range r.count(f.cap) {

@@ -216,3 +216,27 @@ func BenchmarkFadingEdgesUse(b *testing.B) {
 		})
 	}
 }
+
+func TestACopyOfFadingEdgesStaysAsItWas(t *testing.T) {
+	f := NewFadingEdges(50, 1000)
+	for i := range uint32(100) {
+		f.Add(i, i+1, i)
+	}
+	into := NewFadingEdges(50, 1000)
+	for i := range uint32(500) { // memory from before, larger and smaller
+		into.Add(i, 7777, 0)
+	}
+	for range 2 {
+		f.CopyTo(&into)
+		want := sorted(&f, 5000) // an age past those that are kept at hand, too
+		for i := range uint32(100) {
+			f.Use(i, i+1, 200, 3)
+			f.Add(i, i+500, 200)
+		}
+		if got := sorted(&into, 5000); !slices.Equal(got, want) || into.Len() != len(want) {
+			t.Errorf("the copy changed: %d edges, want %d", into.Len(), len(want))
+		}
+		f.Sweep(200, 1e9, func(uint32, uint32) {})
+		f.Add(1, 2, 3)
+	}
+}
