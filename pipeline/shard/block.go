@@ -55,7 +55,7 @@ func (b *block) begin(r *rule, t int64) {
 func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	b := &w.block
 	ended := b.ends(r, w.latest)
-	if ended {
+	if ended && w.settled {
 		s.learnCrest(r, e, w, b.crest)
 		b.level = r.level(&b.past, w.peers)
 	}

@@ -29,7 +29,7 @@ type session struct {
 	logs     []float64 // log evidence, by evidence
 	total    float64
 	crest    float64
-	counts   bool   // the entity had warmed up when it began
+	counts   bool   // the baselines had seen enough when it began
 	fired    bool   // nothing more is learned from it, and it does not fire again
 	firstBad []byte // id of the call with which evidence began to rise
 }
@@ -69,7 +69,7 @@ func (s *Shard) session(r *rule, e *entity, w *watch, c *telemetry.Call, t int64
 	}
 	s.closeSessions(r, e, w, t)
 	w.sessions.open = append(w.sessions.open, session{
-		key: key, last: t, logs: make([]float64, len(r.Evidence)), total: math.Inf(-1), counts: w.warm,
+		key: key, last: t, logs: make([]float64, len(r.Evidence)), total: math.Inf(-1), counts: w.settled,
 	})
 	return &w.sessions.open[len(w.sessions.open)-1]
 }

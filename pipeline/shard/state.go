@@ -211,7 +211,7 @@ func (w *watch) appendState(b []byte) []byte {
 	b = binary.AppendVarint(b, w.quietUntil)
 	b = binary.AppendVarint(b, w.relearned)
 	b = binary.AppendUvarint(b, w.version)
-	b = append(b, byte(truth(w.warm)), byte(truth(w.counted)))
+	b = append(b, byte(truth(w.settled)), byte(truth(w.warm)), byte(truth(w.counted)))
 	b = appendFloat(b, w.total)
 	b = w.block.appendState(b)
 	b = binary.AppendUvarint(b, uint64(len(w.firstBad)))
@@ -256,7 +256,7 @@ func (w *watch) load(b []byte) error {
 	w.quietUntil = r.varint()
 	w.relearned = r.varint()
 	w.version = r.uvarint()
-	w.warm, w.counted = r.uvarint() == 1, r.uvarint() == 1
+	w.settled, w.warm, w.counted = r.uvarint() == 1, r.uvarint() == 1, r.uvarint() == 1
 	w.total = r.float()
 	w.block.load(&r)
 	w.firstBad = append(w.firstBad, r.bytes(r.uvarint())...)

@@ -23,7 +23,8 @@ type watch struct {
 	version    uint64 // hash of what Relearn names, at the last call; 0: none yet
 	relearned  int64  // when the baselines last began to relearn, the calls' own time
 	quietUntil int64
-	warm       bool    // its own past is enough to judge it by
+	settled    bool    // its baselines have seen enough to speak
+	warm       bool    // and for long enough to judge it by
 	counted    bool    // the peers know what it is like
 	total      float64 // log evidence after the last call
 	block      block
@@ -65,11 +66,16 @@ func (w *watch) begin(r *rule, e *entity, t int64) (warmed bool) {
 	if w.warm {
 		return false
 	}
-	warm := e.calls-w.since > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots) && w.latest-e.first >= int64(r.WarmupTime)
-	if w.warm = warm; warm {
-		w.calm() // what a young baseline took for evidence is none
+	if !w.settled {
+		w.settled = e.calls-w.since > int64(r.WarmupCalls) && w.slots >= int64(r.WarmupSlots)
+		if !w.settled {
+			return false
+		}
+		w.calm() // what young baselines took for evidence is none
+		w.block.crest = 0
 	}
-	return warm
+	w.warm = w.latest-e.first >= int64(r.WarmupTime)
+	return w.warm
 }
 
 // calm forgets all evidence.
@@ -100,7 +106,7 @@ func (w *watch) renew(r *rule, e *entity, c *telemetry.Call, t int64) {
 		return
 	}
 	w.relearned = t
-	w.since, w.slots, w.warm = e.calls, 0, false
+	w.since, w.slots, w.settled, w.warm = e.calls, 0, false, false
 	w.calm()
 	for i := range w.evidence {
 		w.evidence[i].doubt()
