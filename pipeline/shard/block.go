@@ -51,10 +51,13 @@ func (b *block) begin(r *rule, t int64) {
 }
 
 // turnBlock ends the block of a watch if the call under way begins another one: its crest is
-// learned, by the entity and by its peers, and the level set anew.
+// learned, by the entity and by its peers, and the level set anew. A block goes on for as long
+// as evidence has not fallen back: the level must not rise day by day with a slow attack, of
+// which each day reaches a little more than the one before. Longer blocks are fewer, so what
+// the budget allows still holds.
 func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	b := &w.block
-	ended := b.ends(r, w.latest)
+	ended := b.ends(r, w.latest) && !w.rising()
 	if ended && w.settled {
 		s.learnCrest(r, e, w, b.crest)
 		b.level = r.level(&b.past, w.peers)

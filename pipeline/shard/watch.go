@@ -72,7 +72,7 @@ func (w *watch) begin(r *rule, e *entity, t int64) (warmed bool) {
 			return false
 		}
 		w.calm() // what young baselines took for evidence is none
-		w.block.crest = 0
+		w.block.begun = false
 	}
 	w.warm = w.latest-e.first >= int64(r.WarmupTime)
 	return w.warm
@@ -182,12 +182,14 @@ func (w *watch) judgement(r *rule, e *entity) Judgement {
 	return Judgement{r.Compiled, e.key, w.known(r), w.total, w.block.level, r.values}
 }
 
+// rising reports whether there is evidence that has not fallen back.
+func (w *watch) rising() bool { return w.total > w.block.level/4 }
+
 // markFirstBad remembers the call with which the evidence began to rise, until it has
 // fallen back.
 func (w *watch) markFirstBad(r *rule, c *telemetry.Call) {
-	rising := w.total > w.block.level/4
 	switch {
-	case !rising:
+	case !w.rising():
 		w.firstBad = w.firstBad[:0]
 	case len(w.firstBad) == 0:
 		w.firstBad = append(w.firstBad, c.ID...)
