@@ -61,32 +61,33 @@ func BenchmarkSnapshot(b *testing.B) {
 			for _, c := range benchmarkCalls(agents, 40*agents) {
 				r.Call(c, at(0))
 			}
-			r.tick++
-			r.snapshot()
+			now := r.tick
+			cross := func() { now++; r.cross(int64(now) * int64(r.opt.Interval)) }
+			cross()
 			compute()
-			r.tick++
+			cross()
 			b.Run("hold", func(b *testing.B) {
 				for b.Loop() {
-					r.snapshot()
-					compute = func() {}
-					close(r.pending.done)
-					r.pending = nil
+					close(r.pending.done) // as if it were computed
+					r.pending.state = nil
+					cross()
 				}
 			})
-			r.pending = nil
-			r.snapshot()
-			edges := r.edges.Len()
+			compute()
+			edges, basis := r.edges.Len(), *r.pending.basis
 			b.Run("compute", func(b *testing.B) {
 				for b.Loop() {
-					s := r.take(r.tick, r.pending.edges)
-					s.compute(r.current)
+					again := basis
+					s := r.take(r.tick, again.edges)
+					s.basis = &again
+					s.compute()
 				}
 				b.ReportMetric(float64(edges), "edges")
 			})
 			b.Run("state", func(b *testing.B) {
 				var state []byte
 				for b.Loop() {
-					state, _ = r.AppendBinary(state[:0])
+					state = basis.appendState(state[:0], r.tick)
 				}
 				b.ReportMetric(float64(len(state))/float64(edges), "B/edge")
 			})

@@ -19,7 +19,7 @@ func (r *Recorder) compact() {
 	}
 	old := *r
 	r.ids = telemetry.NewInterner(r.opt.MaxNodes)
-	r.kinds, r.of, r.tally = nil, nil, nil
+	r.kinds, r.of, r.tally, r.names = nil, nil, nil, nil
 	for n, to := range number {
 		if to == none {
 			continue
@@ -33,6 +33,7 @@ func (r *Recorder) compact() {
 		r.ids.Intern(key)
 		r.kinds, r.of, r.tally = append(r.kinds, old.kinds[n]), append(r.of, tenant), append(r.tally, old.tally[n])
 		r.key = key
+		r.names = appendName(r.names, old.kinds[n], tenant, key[keyHead:])
 	}
 	r.edges.Renumber(number)
 	r.current.renumber(number, kept, r.ids)

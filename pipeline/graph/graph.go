@@ -2,9 +2,11 @@
 // identity, on whose behalf. Every few minutes of the calls' own time it takes a snapshot, and
 // computes from it peer groups, criticality and blast radius, beside the way of the calls.
 //
-// The same calls in the same order give the same answers. A snapshot is taken when the
-// calls' time crosses a multiple of the interval, and is asked from the next multiple on,
-// however fast it was computed; only if it is not ready by then does the shard wait for it.
+// The same calls in the same order give the same snapshots. One is taken when the calls' time
+// crosses a multiple of the interval, and is asked from the next multiple on, however fast it
+// was computed. Where it is not ready by then, as when calls of days pass in minutes, the shard
+// does not wait: the snapshot before it goes on being asked, and the next is taken at a
+// later multiple. Options.Wait makes it wait, so that the answers too are always the same.
 //
 // Tenants never mix: each has a graph of its own.
 package graph
@@ -31,6 +33,10 @@ type Options struct {
 	MaxOut int
 	// Run runs the computation of a snapshot, now or beside. The default starts a goroutine.
 	Run func(compute func())
+	// Wait makes calls wait at a multiple of the interval for a snapshot that is not computed.
+	Wait bool
+	// Keep makes each snapshot encode the state that Recorder.State returns.
+	Keep bool
 }
 
 func (o Options) withDefaults() Options {

@@ -2,7 +2,6 @@ package graph
 
 import (
 	"encoding/binary"
-	"math"
 
 	"github.com/estop-project/estop/models"
 )
@@ -56,18 +55,4 @@ func (r *reader) byte() byte {
 		return 0
 	}
 	return b[0]
-}
-
-// weight reads a positive finite number.
-func (r *reader) weight() float32 {
-	b := r.bytes(4)
-	if b == nil {
-		return 0
-	}
-	w := math.Float32frombits(binary.LittleEndian.Uint32(b))
-	if !(w > 0 && w <= math.MaxFloat32) {
-		r.fail()
-		return 0
-	}
-	return w
 }

@@ -31,12 +31,24 @@ type Recorder struct {
 	edges models.FadingEdges
 	tick  uint32 // the greatest of the calls', in intervals; 0 before the first call
 
+	names []byte // kind, tenant and name of each node, as the state has them; only appended to
+
 	memory           memory
 	current, pending *Snapshot
+	spare            models.FadingEdges // memory for the next copy of edges
 	key              []byte
 
+	// At is the place in the log of the call that Call is given; whoever wants State sets it
+	// before.
+	At Position
 	// Stats counts since New. What was dropped is counted when an interval ends.
 	Stats Stats
+}
+
+// Position is the place of a call in its log: the offset of the record and the call's index in it.
+type Position struct {
+	Offset int64
+	Index  int
 }
 
 // tally counts the edges of a node, so that nothing has to be searched for on the way of a call.
@@ -170,7 +182,10 @@ func withoutAgent(c *telemetry.Call) [][]byte {
 
 // judge returns the place of a call with these parties.
 func (r *Recorder) judge(shape models.ChainShape, p parties) Place {
-	at := Place{ChainShape: shape, Group: r.Current().groupOf(p.agent)}
+	at := Place{ChainShape: shape}
+	if r.ready() {
+		at.Group = r.current.groupOf(p.agent)
+	}
 	if p.identity != none {
 		at.Sharing = int(r.tally[p.identity].fan)
 	}
@@ -252,6 +267,7 @@ func (r *Recorder) number(kind models.NodeKind, tenant uint32, name []byte) uint
 		r.kinds = append(r.kinds, kind)
 		r.of = append(r.of, tenant)
 		r.tally = append(r.tally, tally{})
+		r.names = appendName(r.names, kind, tenant, name)
 	}
 	return id
 }
@@ -284,37 +300,67 @@ func (r *Recorder) cross(t int64) {
 	first := r.tick == 0
 	r.forget()
 	r.tick = tick
-	if !first {
+	if !first && r.settled() {
 		r.snapshot()
 	}
 }
 
-// snapshot shows the pending snapshot and takes the next.
+// settled reports whether all that was taken is computed, and waits for that where it is to wait.
+func (r *Recorder) settled() bool {
+	for _, s := range []*Snapshot{r.current, r.pending} {
+		if s == nil {
+			continue
+		}
+		if r.opt.Wait {
+			<-s.done
+		}
+		if !s.computed() {
+			return false
+		}
+	}
+	return true
+}
+
+// snapshot shows the pending snapshot, which is computed, and takes the next.
 func (r *Recorder) snapshot() {
-	r.current.wait()
 	if r.pending != nil {
-		r.pending.wait()
 		r.current, r.pending = r.pending, nil
+		r.spare, r.current.basis = r.current.basis.edges, nil
 	}
 	r.edges.Sweep(r.tick, leastWeight, func(from, to uint32) { r.mark(link{from, to}, ^uint32(0)) })
 	r.compact()
 	r.Stats.Snapshots++
-	r.pending = r.take(r.tick, r.edges.Append(make([]models.AccessEdge, 0, r.edges.Len()), r.tick))
-	before, now := r.current, r.pending
-	r.opt.Run(func() { now.compute(before) })
+	r.edges.CopyTo(&r.spare)
+	r.pending = r.take(r.tick, r.spare)
+	r.pending.basis.before, r.pending.basis.keep, r.pending.at = r.current, r.opt.Keep, r.At
+	r.spare = models.FadingEdges{}
+	r.opt.Run(r.pending.compute)
 }
 
 // take returns a snapshot of edges, still to be computed. At tick 0 there was none.
-func (r *Recorder) take(tick uint32, edges []models.AccessEdge) *Snapshot {
-	s := &Snapshot{tick: tick, ids: r.ids, kinds: r.kinds, of: r.of, edges: edges, done: make(chan struct{})}
+func (r *Recorder) take(tick uint32, edges models.FadingEdges) *Snapshot {
+	s := &Snapshot{
+		tick: tick, ids: r.ids, done: make(chan struct{}),
+		basis: &basis{opt: &r.opt, kinds: r.kinds, of: r.of, names: r.names, edges: edges},
+	}
 	if tick > 0 {
 		s.taken = time.Unix(0, int64(tick)*int64(r.opt.Interval)).UTC()
 	}
 	return s
 }
 
-// Current returns the snapshot that is to be asked now. Before there is one it is empty.
+// Current returns the snapshot that is to be asked now. Before there is one it is empty, and
+// so it is after a restart until that of before is computed again, which Options.Wait waits for.
 func (r *Recorder) Current() *Snapshot {
-	r.current.wait()
+	if !r.ready() {
+		return newSnapshot()
+	}
 	return r.current
+}
+
+func (r *Recorder) ready() bool {
+	if r.opt.Wait && !r.current.ready {
+		<-r.current.done
+	}
+	return r.current.computed()
 }

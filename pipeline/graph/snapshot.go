@@ -20,15 +20,29 @@ type Snapshot struct {
 	graph    []tenantGraph
 	next     uint32 // the first group that was never given
 
-	// What compute begins with. It reads no more of the recorder's memory than this, and
-	// changes none of it.
-	kinds []models.NodeKind
-	of    []uint32
-	edges []models.AccessEdge
-	fixed []uint32 // group of each node, where they are known; else nil
+	basis *basis // what it is computed from; nil once it is asked
+	at    Position
+	state []byte // what Recorder.State returns of it, if that is kept
 
 	done  chan struct{}
 	ready bool // done was seen
+}
+
+// basis is what a snapshot is computed from. The computation reads no more of the recorder's
+// memory than this, and changes none of it.
+type basis struct {
+	opt   *Options
+	kinds []models.NodeKind
+	of    []uint32
+	names []byte
+	edges models.FadingEdges // a copy
+	keep  bool
+
+	before *Snapshot // computed; its groups are those of before
+	known  []uint32  // or they are these, by node,
+	next   uint32    // and this is the first group that was never given
+	then   uint32    // the tick of the snapshot before
+	fixed  bool      // the groups stay as they were
 }
 
 // position is where a node is: the graph of its tenant, from 1, and the node's number in it.
@@ -53,44 +67,64 @@ func newSnapshot() *Snapshot {
 	return s
 }
 
-// wait returns once the snapshot is computed.
-func (s *Snapshot) wait() {
+// computed reports whether the snapshot can be asked.
+func (s *Snapshot) computed() bool {
 	if !s.ready {
-		<-s.done
-		s.ready = true
-		s.kinds, s.of, s.edges, s.fixed = nil, nil, nil, nil
+		select {
+		case <-s.done:
+			s.ready = true
+		default:
+		}
 	}
+	return s.ready
 }
 
-// compute fills the snapshot in. before is the one before it, and is computed.
-func (s *Snapshot) compute(before *Snapshot) {
+// compute fills the snapshot in.
+func (s *Snapshot) compute() {
 	defer close(s.done)
-	edges := s.divide()
-	if s.fixed == nil {
-		s.next = before.next
+	b := s.basis
+	if b.before != nil {
+		b.known, b.next, b.then, b.before = b.before.groups(), b.before.next, b.before.tick, nil
 	}
+	s.next = b.next
+	edges := s.divide(b.edges.Append(make([]models.AccessEdge, 0, b.edges.Len()), s.tick))
 	for i := range s.graph {
 		t := &s.graph[i]
 		kinds := make([]models.NodeKind, len(t.numbers))
 		known := make([]uint32, len(t.numbers))
 		for node, number := range t.numbers {
-			kinds[node] = s.kinds[number]
-			known[node] = before.groupOf(number)
-			if s.fixed != nil {
-				known[node] = s.fixed[number]
+			kinds[node] = b.kinds[number]
+			if int(number) < len(b.known) {
+				known[node] = b.known[number]
 			}
 		}
 		t.graph = models.NewAccessGraph(kinds, edges[i])
 		s.group(t, known)
 		t.weigh()
 	}
+	if b.keep {
+		s.state = b.appendState(nil, s.tick)
+	}
+}
+
+// groups returns the group of each node, without the zeros at the end.
+func (s *Snapshot) groups() []uint32 {
+	last := len(s.position)
+	for last > 0 && s.groupOf(uint32(last-1)) == 0 {
+		last--
+	}
+	groups := make([]uint32, last)
+	for n := range groups {
+		groups[n] = s.groupOf(uint32(n))
+	}
+	return groups
 }
 
 // divide gives each node its position and returns the edges of each tenant, with the nodes'
 // numbers in its graph. Everything follows the order of the recorder's numbers.
-func (s *Snapshot) divide() [][]models.AccessEdge {
-	s.position = make([]position, len(s.kinds))
-	for _, e := range s.edges {
+func (s *Snapshot) divide(all []models.AccessEdge) [][]models.AccessEdge {
+	s.position = make([]position, len(s.basis.kinds))
+	for _, e := range all {
 		s.position[e.From].graph, s.position[e.To].graph = 1, 1
 	}
 	graphOf := map[uint32]uint32{} // by tenant
@@ -98,18 +132,18 @@ func (s *Snapshot) divide() [][]models.AccessEdge {
 		if s.position[n].graph == 0 {
 			continue
 		}
-		g := graphOf[s.of[n]]
+		g := graphOf[s.basis.of[n]]
 		if g == 0 {
 			s.graph = append(s.graph, tenantGraph{})
 			g = uint32(len(s.graph))
-			graphOf[s.of[n]] = g
+			graphOf[s.basis.of[n]] = g
 		}
 		t := &s.graph[g-1]
 		s.position[n] = position{g, uint32(len(t.numbers))}
 		t.numbers = append(t.numbers, uint32(n))
 	}
 	edges := make([][]models.AccessEdge, len(s.graph))
-	for _, e := range s.edges {
+	for _, e := range all {
 		from := s.position[e.From]
 		edges[from.graph-1] = append(edges[from.graph-1],
 			models.AccessEdge{From: from.node, To: s.position[e.To].node, Weight: e.Weight})
@@ -119,7 +153,7 @@ func (s *Snapshot) divide() [][]models.AccessEdge {
 
 // group finds the peer groups of a tenant, or takes them where they are fixed.
 func (s *Snapshot) group(t *tenantGraph, known []uint32) {
-	if s.fixed != nil {
+	if s.basis.fixed {
 		t.groups = known
 	} else {
 		found := t.graph.PeerGroups(known, s.next, seed)

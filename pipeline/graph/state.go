@@ -1,140 +1,141 @@
 package graph
 
 import (
-	"cmp"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/estop-project/estop/models"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
-// stateVersion is the encoding that AppendBinary writes.
-const stateVersion = 1
+// stateVersion is the encoding that State holds.
+const stateVersion = 2
 
-// AppendBinary appends the state to b: names, edges, the current snapshot's edges and groups,
-// and the pending one's edges. What else a snapshot has is computed again. It never fails, and
-// does not wait for a computation under way. Bytes: about 9 + 2·10 an edge, and the names.
-func (r *Recorder) AppendBinary(b []byte) ([]byte, error) {
-	r.flush()
-	b = append(b, stateVersion)
-	for _, p := range r.parameters() {
-		b = binary.AppendUvarint(b, p)
+// State is what a recorder knew when it took a snapshot.
+type State struct {
+	// From is the place of the first call that is not in it.
+	From Position
+	// Data are the names, the edges with their weights, and the groups of the snapshot before. What
+	// else a snapshot has is computed again. About 7 bytes an edge, and the names.
+	Data []byte
+}
+
+// State returns the state of the last snapshot, once it is computed, and each one once; ok is
+// false where there is none to tell. It needs Options.Keep.
+func (r *Recorder) State() (s State, ok bool) {
+	last := r.pending
+	if last == nil || !last.computed() {
+		last = r.current
 	}
-	b = binary.AppendUvarint(b, uint64(r.tick))
-	b = binary.AppendUvarint(b, uint64(len(r.kinds)))
-	for n, kind := range r.kinds {
-		name := r.ids.String(uint32(n))[keyHead:]
-		b = append(b, byte(kind))
-		b = binary.AppendUvarint(b, uint64(r.of[n]))
-		b = binary.AppendUvarint(b, uint64(len(name)))
-		b = append(b, name...)
+	if !last.computed() || last.state == nil {
+		return State{}, false
 	}
-	b, _ = r.edges.AppendBinary(b) // never fails
-	for _, count := range r.Stats.all() {
-		b = binary.AppendUvarint(b, *count)
+	s = State{last.at, last.state}
+	last.state, r.current.state = nil, nil
+	return s, true
+}
+
+// appendState appends the state of a snapshot that was taken at tick.
+func (b *basis) appendState(to []byte, tick uint32) []byte {
+	to = append(to, stateVersion)
+	for _, p := range b.opt.parameters() {
+		to = binary.AppendUvarint(to, p)
 	}
-	b = r.Current().appendState(b)
-	if r.pending == nil {
-		return append(b, 0), nil
+	to = binary.AppendUvarint(to, uint64(tick))
+	to = binary.AppendUvarint(to, uint64(b.then))
+	to = binary.AppendUvarint(to, uint64(len(b.kinds)))
+	to = append(to, b.names...)
+	to, _ = b.edges.AppendBinary(to) // never fails
+	to = binary.AppendUvarint(to, uint64(b.next))
+	to = binary.AppendUvarint(to, uint64(len(b.known)))
+	for _, g := range b.known {
+		to = binary.AppendUvarint(to, uint64(g))
 	}
-	b = binary.AppendUvarint(append(b, 1), uint64(r.pending.tick))
-	return appendEdges(b, slices.Clone(r.pending.edges)), nil
+	return to
+}
+
+// appendName appends a node as the state has it.
+func appendName(b []byte, kind models.NodeKind, tenant uint32, name []byte) []byte {
+	b = append(b, byte(kind))
+	b = binary.AppendUvarint(b, uint64(tenant))
+	b = binary.AppendUvarint(b, uint64(len(name)))
+	return append(b, name...)
 }
 
 // parameters are the options that the state depends on.
-func (r *Recorder) parameters() []uint64 {
-	o := &r.opt
+func (o *Options) parameters() []uint64 {
 	return []uint64{uint64(o.Interval), uint64(o.HalfLife), uint64(o.MaxNodes), uint64(o.MaxEdges), uint64(o.MaxOut)}
 }
 
-func (s *Stats) all() []*uint64 {
-	return []*uint64{&s.Calls, &s.Denied, &s.DroppedNodes, &s.DroppedEdges, &s.DroppedOut, &s.Snapshots}
-}
-
-// appendState appends the edges and groups of a computed snapshot.
-func (s *Snapshot) appendState(b []byte) []byte {
-	var edges []models.AccessEdge
-	for i := range s.graph {
-		t := &s.graph[i]
-		first := len(edges)
-		edges = t.graph.AppendEdges(edges)
-		for j := first; j < len(edges); j++ {
-			edges[j].From, edges[j].To = t.numbers[edges[j].From], t.numbers[edges[j].To]
+// Restore goes on from the state of the last snapshot that was kept and, where there is one, of
+// the snapshot before that. The receiver is as New returned it, with the same options. Given
+// every call from the state's place on, it then answers as the recorder did that wrote the
+// states. Without the one before, no snapshot can be asked until the next multiple of the interval.
+//
+// It computes both snapshots again, beside as always. The receiver is unchanged after an error,
+// which wraps models.ErrEncoding or models.ErrParameters.
+func (r *Recorder) Restore(last, before []byte) error {
+	n, err := r.decode(last)
+	if err != nil {
+		return err
+	}
+	if len(before) > 0 {
+		old, err := r.decode(before)
+		if err != nil {
+			return fmt.Errorf("the snapshot before: %w", err)
+		}
+		// Where nodes were numbered anew in between, the older snapshot is not worth the trouble.
+		if bytes.HasPrefix(n.names, old.names) && old.tick == n.pending.basis.then {
+			n.current = n.take(old.tick, old.edges)
+			n.current.basis.known, n.current.basis.next, n.current.basis.fixed = n.pending.basis.known, n.pending.basis.next, true
 		}
 	}
-	b = binary.AppendUvarint(b, uint64(s.tick))
-	b = binary.AppendUvarint(b, uint64(s.next))
-	b = appendEdges(b, edges)
-	last := len(s.position)
-	for last > 0 && s.groupOf(uint32(last-1)) == 0 {
-		last--
-	}
-	b = binary.AppendUvarint(b, uint64(last))
-	for n := range last {
-		b = binary.AppendUvarint(b, uint64(s.groupOf(uint32(n))))
-	}
-	return b
-}
-
-// appendEdges sorts edges and appends them.
-func appendEdges(b []byte, edges []models.AccessEdge) []byte {
-	slices.SortFunc(edges, func(a, b models.AccessEdge) int {
-		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	current, pending, empty := n.current, n.pending, n.current.computed()
+	r.opt.Run(func() {
+		if !empty {
+			current.compute()
+		}
+		pending.compute()
 	})
-	b = binary.AppendUvarint(b, uint64(len(edges)))
-	from := uint32(0)
-	for _, e := range edges {
-		b = binary.AppendUvarint(b, uint64(e.From-from))
-		b = binary.AppendUvarint(b, uint64(e.To))
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(e.Weight))
-		from = e.From
-	}
-	return b
+	*r = *n
+	return nil
 }
 
-// DecodeBinary takes the state from the beginning of b and returns what follows it. The receiver
-// is as New returned it, with the same options; it is unchanged after an error, which wraps
-// models.ErrEncoding or models.ErrParameters.
-func (r *Recorder) DecodeBinary(b []byte) (rest []byte, err error) {
+// decode returns a recorder with a state, whose pending snapshot is still to be computed.
+func (r *Recorder) decode(b []byte) (*Recorder, error) {
 	in := reader{b: b}
 	if v := in.byte(); in.err == nil && v != stateVersion {
 		return nil, fmt.Errorf("cannot decode version %d of an access graph: %w", v, models.ErrEncoding)
 	}
-	for _, p := range r.parameters() {
+	for _, p := range r.opt.parameters() {
 		if got := in.uvarint(); in.err == nil && got != p {
 			return nil, fmt.Errorf("cannot decode an access graph: %w", models.ErrParameters)
 		}
 	}
 	n := New(r.opt)
 	n.tick = uint32(in.number(math.MaxUint32))
+	then := uint32(in.number(math.MaxUint32))
 	n.loadNodes(&in)
 	if in.err == nil {
 		if in.b, in.err = n.edges.DecodeBinary(in.b); in.err == nil {
 			n.recount(&in)
 		}
 	}
-	for _, count := range n.Stats.all() {
-		*count = in.uvarint()
-	}
-	n.current = n.loadCurrent(&in)
-	if in.number(1) == 1 {
-		n.pending = n.take(uint32(in.number(math.MaxUint32)), n.loadEdges(&in))
+	next := uint32(in.number(math.MaxUint32))
+	known := n.loadGroups(&in, next)
+	if in.err == nil && (len(in.b) > 0 || next == 0) {
+		in.fail()
 	}
 	if in.err != nil {
 		return nil, fmt.Errorf("cannot decode an access graph: %w", in.err)
 	}
-	current, pending := n.current, n.pending
-	r.opt.Run(func() {
-		current.compute(newSnapshot())
-		if pending != nil {
-			pending.compute(current)
-		}
-	})
-	*r = *n
-	return in.b, nil
+	var edges models.FadingEdges
+	n.edges.CopyTo(&edges)
+	n.pending = n.take(n.tick, edges)
+	n.pending.basis.known, n.pending.basis.next, n.pending.basis.then = known, next, then
+	return n, nil
 }
 
 func (r *Recorder) loadNodes(in *reader) {
@@ -176,34 +177,17 @@ func (r *Recorder) recount(in *reader) {
 	}
 }
 
-func (r *Recorder) loadCurrent(in *reader) *Snapshot {
-	tick, next := uint32(in.number(math.MaxUint32)), uint32(in.number(math.MaxUint32))
-	s := r.take(tick, r.loadEdges(in))
-	s.next, s.fixed = next, make([]uint32, len(r.kinds))
+// loadGroups reads the group of each node, 0 or below next.
+func (r *Recorder) loadGroups(in *reader, next uint32) (groups []uint32) {
 	for n := range in.number(len(r.kinds)) {
-		s.fixed[n] = uint32(in.number(int(next)))
-		if g := s.fixed[n]; g > 0 && (g >= next || r.kinds[n] != models.AgentNode) {
-			in.fail()
-		}
-		if in.err != nil {
-			break
-		}
-	}
-	return s
-}
-
-func (r *Recorder) loadEdges(in *reader) (edges []models.AccessEdge) {
-	from := 0
-	for range in.number(r.opt.MaxEdges) {
-		from += in.number(math.MaxUint32)
-		e := models.AccessEdge{From: uint32(from), To: uint32(in.number(math.MaxUint32)), Weight: in.weight()}
-		if from > math.MaxUint32 || !r.allows(e.From, e.To) {
+		g := uint32(in.number(int(next)))
+		if g > 0 && (g >= next || r.kinds[n] != models.AgentNode) {
 			in.fail()
 		}
 		if in.err != nil {
 			return nil
 		}
-		edges = append(edges, e)
+		groups = append(groups, g)
 	}
-	return edges
+	return groups
 }
