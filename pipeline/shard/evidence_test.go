@@ -77,7 +77,9 @@ func on(resource string) func(*telemetry.Call) {
 }
 
 // around draws a factor with mean 1 and the variance 1/k.
-func around(rng *rand.Rand, k float64) float64 { return distuv.Gamma{Alpha: k, Beta: k, Src: rng}.Rand() }
+func around(rng *rand.Rand, k float64) float64 {
+	return distuv.Gamma{Alpha: k, Beta: k, Src: rng}.Rand()
+}
 
 // slow is what a detector of slow ramps needs: slots as long as what honest traffic hangs together.
 const slow = `id: slow
@@ -175,4 +177,180 @@ func TestARampOfOnePercentAnHourForTwoWeeksIsCaughtAndHonestAgentsAreNot(t *test
 		t.Logf("%s: caught after %.1f days (grown %.1f times), the last after %.1f (%.1f times); %d honest agent-days without an alarm", kind,
 			median/24, math.Pow(1.01, median), last/24, math.Pow(1.01, last), each*weeks*7+each*honestDays)
 	}
+}
+
+const hourly = `id: hourly
+title: More calls in an hour than it ever made
+group_by: agent
+baseline: [{feature: "count(calls, 1h)"}]
+budget: 1 per 1000 agent-days
+warmup: {calls: 100, slots: 24}
+`
+
+// hours plays an agent that makes so many calls in each hour.
+func (s *stage) hours(agent string, from int, calls ...int) (last shard.Judgement) {
+	for i, n := range calls {
+		for k := range n {
+			last = s.call(agent, time.Duration(from+i)*time.Hour+time.Duration(k)*time.Hour/time.Duration(n+1))
+		}
+	}
+	return last
+}
+
+// Some busy hours in a row are more than the baseline allows for, which takes hours for independent. The
+// days before say that they are usual. The same hours in any order need less.
+func TestBurstsThatHangTogetherRaiseTheLevelOfTheirAgent(t *testing.T) {
+	patient := replace(hourly, "slots: 24", "slots: 168, time: 14d")
+	s := newStage(t, patient)
+	rng := rand.New(rand.NewPCG(8, 1))
+	const days = 40
+	levels := map[string]float64{}
+	highest := map[string]float64{}
+	least := plan(t, patient).Detectors[0].Level
+	for d := range days {
+		calls := make([]int, 24)
+		busy := 8 + rng.IntN(7)
+		for h := range calls {
+			calls[h] = 3 + rng.IntN(3)
+			if h >= 8 && h < busy {
+				calls[h] = 30 + rng.IntN(20)
+			}
+		}
+		mixed := slices.Clone(calls)
+		rng.Shuffle(len(mixed), func(i, k int) { mixed[i], mixed[k] = mixed[k], mixed[i] })
+		for agent, calls := range map[string][]int{"in a row": calls, "mixed": mixed} {
+			for h, n := range calls {
+				j := s.hours(agent, 24*d+h, n)
+				if j.Level < least {
+					t.Fatalf("%s: on day %d the level is %v, under the %v of the budget", agent, d, j.Level, least)
+				}
+				levels[agent] = j.Level
+				if j.Known {
+					highest[agent] = max(highest[agent], j.Evidence)
+				}
+			}
+		}
+	}
+	t.Logf("levels %v, the budget's %.2f, evidence up to %v", levels, least, highest)
+	if levels["in a row"] < highest["in a row"] || levels["in a row"] < 1.2*least {
+		t.Errorf("busy hours in a row: evidence up to %v, the level is %v", highest["in a row"], levels["in a row"])
+	}
+	if levels["mixed"] > levels["in a row"]/2 {
+		t.Errorf("the same hours mixed: the level is %v, in a row %v", levels["mixed"], levels["in a row"])
+	}
+	if n := len(s.found); n > 0 {
+		t.Errorf("%d alarms", n)
+	}
+}
+
+func TestABudgetInCallsLooksAtBlocksOfCalls(t *testing.T) {
+	const text = `id: calls
+title: Budget in calls
+group_by: agent
+baseline: [{feature: "count(calls, 10s)"}]
+budget: 1 per 100000 calls
+warmup: {calls: 50, slots: 10}
+`
+	compiled := plan(t, text).Detectors[0]
+	if compiled.BlockCalls != 100 || compiled.Blocks != 1000 {
+		t.Fatalf("%v blocks of %d calls, want 1000 of 100", compiled.Blocks, compiled.BlockCalls)
+	}
+	s := newStage(t, text)
+	rng := rand.New(rand.NewPCG(8, 2))
+	level, changed, at := compiled.Level, 0, 0
+	for slot := range 4000 {
+		n := 1 + rng.IntN(3)
+		if slot/5%4 == 0 { // slots that hang together
+			n *= 4
+		}
+		for range n {
+			j := s.call("a", time.Duration(slot)*10*time.Second+time.Duration(rng.IntN(9999))*time.Millisecond)
+			if j.Level != level {
+				if changed > 0 && s.n-at < compiled.BlockCalls {
+					t.Fatalf("the level changes at call %d and at call %d, within a block", at, s.n)
+				}
+				level, at = j.Level, s.n
+				changed++
+			}
+		}
+	}
+	if changed < 10 || level < compiled.Level {
+		t.Errorf("over %d calls the level changed %d times, to %v", s.n, changed, level)
+	}
+}
+
+func TestWhileEvidenceIsHighNothingIsLearned(t *testing.T) {
+	s := newStage(t, replace(hourly, "1 per 1000 agent", "1 per 1000000000 agent"))
+	rng := rand.New(rand.NewPCG(8, 3))
+	for h := range 200 {
+		s.hours("a", h, 4+rng.IntN(5))
+	}
+	usual := s.expected("a")
+	frozen, high := 0.0, 0
+	for h := 200; s.alarms("a") == 0; h++ {
+		if h > 400 {
+			t.Fatal("three times as many calls for 200 hours are not found")
+		}
+		j := s.hours("a", h, 14)
+		if j.Evidence <= j.Level/2 {
+			continue
+		}
+		// The sample in the first high hour is of the slot before; those of the hours after show what is learned.
+		if high++; high == 2 {
+			frozen = s.expected("a")
+		}
+		if high > 2 && s.expected("a") != frozen {
+			t.Errorf("hour %d: %v calls are expected, they were %v when evidence became high", h, s.expected("a"), frozen)
+		}
+	}
+	if high < 3 || frozen > 1.5*usual {
+		t.Errorf("evidence was high for %d hours; %v calls are expected then, before the attack %v", high, frozen, usual)
+	}
+}
+
+func TestWhatLedToAnAlarmIsNotLearned(t *testing.T) {
+	const text = `id: spree
+title: One new resource after another
+group_by: agent
+baseline: [{feature: new(resource)}]
+budget: 1 per 1000 agent-days
+slot: 10s
+warmup: {calls: 100, slots: 20}
+quiet: 5m
+`
+	s := newStage(t, text)
+	const every = 5 * time.Second
+	at := time.Duration(0)
+	use := func(resource string) {
+		s.call("a", at, on(resource))
+		at += every
+	}
+	for i := range 1000 {
+		use(fmt.Sprint("doc-", i%3))
+	}
+	spree := func() int {
+		before := s.alarms("a")
+		for i := range 12 {
+			use(fmt.Sprint("secret-", i))
+		}
+		at += 10 * time.Minute
+		return s.alarms("a") - before
+	}
+	if first, again := spree(), spree(); first != 1 || again != 1 {
+		t.Errorf("the same spree twice: %d alarms and %d, want one each", first, again)
+	}
+	// One new resource is no alarm, and known from then on.
+	for i := range 100 {
+		use(fmt.Sprint("doc-", i%3))
+	}
+	use("report")
+	use("doc-0")
+	if first, again := fresh(s, at, "draft"), fresh(s, at+every, "report"); first != 1 || again != 0 {
+		t.Errorf("new(resource) is %v for what was never used and %v for what was", first, again)
+	}
+}
+
+// fresh is the value of the detector's first feature at a call on a resource.
+func fresh(s *stage, at time.Duration, resource string) float64 {
+	return s.call("a", at, on(resource)).Values[0]
 }
