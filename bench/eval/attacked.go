@@ -8,35 +8,46 @@ import (
 	"github.com/estop-project/estop/bench/metrics"
 	"github.com/estop-project/estop/bench/report"
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/backtest"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
 // attack is what became of one attack while kills were carried out.
 type attack struct {
-	name  string // of what is done, and how hard
-	bad   int    // calls of it that were made
-	first time.Time
+	name          string // of what is done, and how hard
+	tenant, agent string // who goes bad
+	kind          string // of agent, where that is known
+	until         int64  // no kill after it counts; 0: all do
+	// goal is the call that completes the attack, empty where it has none; reached says that it
+	// got through.
+	goal    string
+	reached bool
+
+	identities map[string]bool // that its calls were made with
+	bad        int             // calls of it that were made
+	first      time.Time
 	// killed is the time of the first kill that met it, the zero time where none did; through
 	// is how many of its calls got through until then, the breaking call among them.
 	killed    time.Time
 	through   int
 	prevented int // calls that a guard denied
 	by        map[string]int
-	// goal is the call that completes the attack, empty where it has none; reached says that it
-	// got through.
-	goal    string
-	reached bool
 }
 
 // attacked plays calls of which some are attacks, with guards that deny what was killed.
 type attacked struct {
-	player *player
-	guard  *guard
-	wrong  map[string]int // kills at calls that are of no attack, by agent
+	judge   *judge
+	guard   *guard
+	attacks []*attack
+	wrong   map[string]int // kills that meet no attack, by agent
 }
 
-func newAttacked(plan *detector.Plan) *attacked {
-	return &attacked{player: newPlayer(plan, defaultOptions), guard: newGuard(), wrong: map[string]int{}}
+func newAttacked(plan *detector.Plan, from *backtest.Checkpoint, attacks ...*attack) (*attacked, error) {
+	j, err := newJudge(plan, from)
+	for _, a := range attacks {
+		a.identities, a.by = map[string]bool{}, map[string]int{}
+	}
+	return &attacked{judge: j, guard: newGuard(), attacks: attacks, wrong: map[string]int{}}, err
 }
 
 // call plays a call that is of an attack, or of none where a is nil. It reports whether the call got
@@ -46,8 +57,7 @@ func (x *attacked) call(c *telemetry.Call, a *attack) bool {
 		a.see(c)
 	}
 	if x.guard.denies(c) {
-		if a != nil && a.through > 0 { // else it was stopped before it began, for nothing
-			a.kill(c)
+		if a != nil && !a.killed.IsZero() { // else it was stopped before it began, for nothing
 			a.prevented++
 		}
 		return false
@@ -58,31 +68,52 @@ func (x *attacked) call(c *telemetry.Call, a *attack) bool {
 		}
 		a.reached = a.reached || a.goal == string(c.ID)
 	}
-	for _, d := range x.player.call(c) {
-		e, ok := x.player.plan.Enforcer(d.Index)
-		if !ok {
-			continue
+	for _, d := range x.judge.call(c) {
+		if e, ok := x.judge.plan.Enforcer(d.Index); ok {
+			x.guard.kill(e, &d.Detection)
+			x.credit(subjectOf(e.Response().Scope, &d.Detection), &d.Detection)
 		}
-		x.guard.kill(e, &d.Detection)
-		if a == nil {
-			x.wrong[d.Agent]++
-			continue
-		}
-		a.by[d.Detector]++
-		a.kill(c)
 	}
 	return true
+}
+
+// credit counts a kill for the attacks that it meets. One that meets none is wrong.
+func (x *attacked) credit(s subject, d *detector.Detection) {
+	met := false
+	for _, a := range x.attacks {
+		if a.meets(s, d) {
+			met = true
+			a.kill(d)
+		}
+	}
+	if !met {
+		x.wrong[d.Agent]++
+	}
+}
+
+// meets reports whether a kill lands on the bad agent, or on an identity that it acted with, after it
+// had gone bad.
+func (a *attack) meets(s subject, d *detector.Detection) bool {
+	return a.bad > 0 && d.Tenant == a.tenant && (d.Agent == a.agent ||
+		s.scope == detector.ScopeAgent && s.value == a.agent || s.scope == detector.ScopeIdentity && a.identities[s.value])
 }
 
 func (a *attack) see(c *telemetry.Call) {
 	if a.bad++; a.bad == 1 {
 		a.first = time.Unix(0, c.Time)
 	}
+	if len(c.Identity) > 0 {
+		a.identities[string(c.Identity)] = true
+	}
 }
 
-func (a *attack) kill(c *telemetry.Call) {
+func (a *attack) kill(d *detector.Detection) {
+	if a.until != 0 && d.Time.UnixNano() > a.until {
+		return
+	}
+	a.by[d.Detector]++
 	if a.killed.IsZero() {
-		a.killed = time.Unix(0, c.Time)
+		a.killed = d.Time
 	}
 }
 
@@ -92,11 +123,12 @@ type outcome struct {
 	goals                int
 	calls, seconds       []float64
 	bad, prevented       int
-	by                   map[string]int
+	by                   map[string]int // attacks that a detector met
+	escaped              map[string]int // attacks that none did, by kind of agent
 }
 
 func outcomeOf(attacks []*attack) outcome {
-	o := outcome{by: map[string]int{}}
+	o := outcome{by: map[string]int{}, escaped: map[string]int{}}
 	for _, a := range attacks {
 		if a.bad == 0 {
 			continue // it never came to act
@@ -111,6 +143,9 @@ func outcomeOf(attacks []*attack) outcome {
 			}
 		}
 		if a.killed.IsZero() {
+			if a.kind != "" {
+				o.escaped[a.kind]++
+			}
 			continue
 		}
 		o.stopped++
@@ -134,7 +169,7 @@ func (o outcome) within() [][2]float64 {
 }
 
 // columns are those of row.
-var columns = []string{"attack", "stopped", "95 % at least", "calls until the kill", "time until it", "bad calls prevented", "before the goal", "by"}
+var columns = []string{"attack", "stopped", "95 % at least", "calls until the kill", "time until it", "bad calls prevented", "before the goal", "by", "escaped"}
 
 // row shows an outcome in a table.
 func (o outcome) row(name string) []string {
@@ -152,7 +187,7 @@ func (o outcome) row(name string) []string {
 	}
 	return []string{
 		name, fmt.Sprintf("%d of %d", o.stopped, o.all), least,
-		calls, took, fmt.Sprintf("%.1f %%", 100*float64(o.prevented)/float64(max(o.bad, 1))), goal, mostOften(o.by),
+		calls, took, fmt.Sprintf("%.1f %%", 100*float64(o.prevented)/float64(max(o.bad, 1))), goal, mostOften(o.by), mostOften(o.escaped),
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/backtest"
+	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
@@ -28,9 +30,22 @@ func callOf(agent string, at time.Duration) *telemetry.Call {
 	}
 }
 
+func newAttackedOf(t *testing.T, attacks ...*attack) *attacked {
+	t.Helper()
+	x, err := newAttacked(load(t, limit), nil, attacks...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func evil(goal string) *attack {
+	return &attack{name: "burst", tenant: "acme", agent: "evil", kind: "bot", goal: goal}
+}
+
 func TestWhatAKillPreventsIsCounted(t *testing.T) {
-	x := newAttacked(load(t, limit))
-	a := &attack{name: "burst", by: map[string]int{}, goal: "evil-9s"}
+	a := evil("evil-9s")
+	x := newAttackedOf(t, a)
 	for i := range 30 {
 		through := x.call(callOf("evil", time.Duration(i)*time.Second), a)
 		if through != (i < 4) {
@@ -56,8 +71,8 @@ func TestWhatAKillPreventsIsCounted(t *testing.T) {
 }
 
 func TestAKillAfterTheGoalCameTooLate(t *testing.T) {
-	x := newAttacked(load(t, limit))
-	a := &attack{by: map[string]int{}, goal: "evil-1s"}
+	a := evil("evil-1s")
+	x := newAttackedOf(t, a)
 	for i := range 6 {
 		x.call(callOf("evil", time.Duration(i)*time.Second), a)
 	}
@@ -66,13 +81,63 @@ func TestAKillAfterTheGoalCameTooLate(t *testing.T) {
 	}
 }
 
-func TestAKillAtACallOfNoAttackIsWrong(t *testing.T) {
-	x := newAttacked(load(t, limit))
+func TestAKillAfterTheEndOfAnAttackStopsNothing(t *testing.T) {
+	a := evil("")
+	a.until = callOf("evil", 2*time.Second).Time
+	x := newAttackedOf(t, a)
 	for i := range 6 {
-		x.call(callOf("honest", time.Duration(i)*time.Second), nil)
+		x.call(callOf("evil", time.Duration(i)*time.Second), a)
 	}
-	if x.wrong["honest"] != 1 {
-		t.Errorf("%v", x.wrong)
+	o := outcomeOf([]*attack{a})
+	if o.stopped != 0 || o.escaped["bot"] != 1 || len(x.wrong) != 0 {
+		t.Errorf("%+v, wrong %v", o, x.wrong)
+	}
+}
+
+func TestAKillThatMeetsNoAttackIsWrong(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		began bool // the attack, by an agent of another name
+		want  int
+	}{{"no attack has begun", false, 1}, {"another agent is bad", true, 1}} {
+		a := evil("")
+		x := newAttackedOf(t, a)
+		if tc.began {
+			x.call(callOf("evil", 0), a)
+		}
+		for i := range 6 {
+			x.call(callOf("honest", time.Duration(i)*time.Second), nil)
+		}
+		if x.wrong["honest"] != tc.want || !a.killed.IsZero() {
+			t.Errorf("%s: %v", tc.name, x.wrong)
+		}
+	}
+}
+
+// A bad agent's honest calls may break it too, and so may a kill of an identity that it stole, at
+// whoever's call it comes.
+func TestAKillMeetsTheBadAgentAndTheIdentityThatItActedWith(t *testing.T) {
+	a := evil("")
+	x := newAttackedOf(t, a)
+	x.call(callOf("evil", 0), a)
+	for i := range 3 {
+		x.call(callOf("evil", time.Duration(i+1)*time.Second), nil)
+	}
+	if o := outcomeOf([]*attack{a}); o.stopped != 1 || o.calls[0] != 1 || len(x.wrong) != 0 {
+		t.Errorf("%+v, wrong %v", o, x.wrong)
+	}
+	d := &detector.Detection{Tenant: "acme", Agent: "victim", Identity: "role"}
+	for s, want := range map[subject]bool{
+		{detector.ScopeIdentity, "acme", "role"}:  true,
+		{detector.ScopeIdentity, "acme", "other"}: false,
+		{detector.ScopeAgent, "acme", "victim"}:   false,
+	} {
+		if got := a.meets(s, d); got != want {
+			t.Errorf("%v: %v", s, got)
+		}
+	}
+	if d.Tenant = "other"; a.meets(subject{detector.ScopeIdentity, "other", "role"}, d) {
+		t.Error("an identity of another tenant")
 	}
 }
 
@@ -132,33 +197,84 @@ budget: %s
 response: {action: revoke, scope: agent, for: 1m}
 `
 
+// exposed plays calls and returns for how long the detector of the plan was exposed to them.
+func exposed(plan *detector.Plan, bySession bool, calls ...*telemetry.Call) *exposure {
+	x := newExposure(plan, bySession)
+	var now *telemetry.Call
+	r := backtest.NewRunner(plan, shard.Options{Judged: func(j shard.Judgement) { x.judged(j, now) }})
+	for _, c := range calls {
+		now = c
+		x.call(c)
+		r.Call(c)
+	}
+	return x
+}
+
 func TestDaysAreThoseWithACall(t *testing.T) {
 	plan := load(t, fmt.Sprintf(rare, "1 per 1000 identity-days"))
-	d := newDays(plan)
-	for _, c := range []*telemetry.Call{
-		callOf("a", 0), callOf("a", time.Hour), callOf("a", 24*time.Hour), // two days
-		callOf("b", 3*24*time.Hour), callOf("b", 3*24*time.Hour-time.Second), // late: the day before is not counted again
-	} {
-		d.count(c)
-	}
 	without := callOf("c", 0)
 	without.Identity = nil
-	d.count(without)
-	if d.n[detector.ByAgent] != 4 || d.n[detector.ByIdentity] != 3 || d.calls != 6 {
-		t.Errorf("%+v", d)
+	x := exposed(plan, false,
+		callOf("a", 0), callOf("a", time.Hour), callOf("a", 24*time.Hour), // two days
+		callOf("b", 3*24*time.Hour), callOf("b", 3*24*time.Hour-time.Second), // late: the day before is not counted again
+		without,
+	)
+	if x.agents != (count{4, 0}) || x.units[0] != (count{3, 0}) {
+		t.Errorf("agents %v, identities %v", x.agents, x.units)
 	}
-	// The promise is one in 1000 of the days that the identity was at work, and with ten times
-	// the budget ten.
-	for _, k := range []float64{1, 10} {
-		if got, want := d.promised(plan.ScaleBudget(k).Detectors[0]), k*3.0/1000; math.Abs(got-want) > 1e-12 {
-			t.Errorf("promised %g, want %g", got, want)
+	if got := x.promised(0, plan.Detectors[0]); got != 0 {
+		t.Errorf("%g promised of identities that are not known", got)
+	}
+}
+
+// The warm-up ends with the fourth call: it takes two slots that have ended.
+const soon = `
+id: soon
+title: soon
+severity: low
+mode: enforce
+group_by: agent
+baseline:
+  - feature: count(calls, 10s)
+warmup: {calls: 2, slots: 2, time: 1m}
+budget: %s
+response: {action: revoke, scope: agent, for: 1m}
+`
+
+func TestThePromiseIsAShareOfWhatIsKnown(t *testing.T) {
+	var calls []*telemetry.Call
+	for d := range 3 {
+		for i := range 10 {
+			c := callOf("a", time.Duration(d)*day+time.Duration(i)*time.Minute)
+			c.Session = fmt.Appendf(nil, "%d/%d", d, i/2)
+			calls = append(calls, c)
 		}
 	}
-	byCalls := load(t, fmt.Sprintf(rare, "1 per 3000 calls"))
-	if got, want := d.promised(byCalls.Detectors[0]), 6.0/3000; math.Abs(got-want) > 1e-12 {
-		t.Errorf("promised %g, want %g", got, want)
+	calls = append(calls, callOf("b", 4*day))
+	for _, tc := range []struct {
+		budget string
+		unit   count
+		want   float64 // of 1000
+	}{
+		{"1 per 1000 agent-days", count{4, 3}, 3},
+		{"1 per 10000 calls", count{31, 27}, 2.7},
+	} {
+		plan := load(t, fmt.Sprintf(soon, tc.budget))
+		x := exposed(plan, false, calls...)
+		if x.agents != (count{4, 3}) || x.units[0] != tc.unit {
+			t.Errorf("%s: agents %v, units %v", tc.budget, x.agents, x.units)
+		}
+		for _, k := range []float64{1, 10} {
+			if got, want := x.promised(0, plan.ScaleBudget(k).Detectors[0]), k*tc.want/1000; math.Abs(got-want) > 1e-9 {
+				t.Errorf("%s: promised %g at %g times the budget, want %g", tc.budget, got, k, want)
+			}
+		}
 	}
-	if got := d.promised(load(t, everybody).Detectors[0]); got != 0 {
+	x := exposed(load(t, fmt.Sprintf(soon, "1 per 1000 agent-days")), true, calls...)
+	if want := (count{16, 14}); x.agents != want {
+		t.Errorf("sessions %v, want %v", x.agents, want)
+	}
+	if got := exposed(load(t, everybody), false, calls...).promised(0, load(t, everybody).Detectors[0]); got != 0 {
 		t.Errorf("a hard limit promises %g", got)
 	}
 }

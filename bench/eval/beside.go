@@ -3,7 +3,6 @@ package eval
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -27,8 +26,12 @@ type beside struct {
 	from     int64 // days before it are for learning
 	days     map[agentDay]*scoredDay
 	features *references.Features
+	settler  settler
 	rows     [][]float64
 	of       []agentDay // by row
+	calls    int
+	names    []string // of what scored
+	notes    []string
 }
 
 type named struct {
@@ -46,20 +49,36 @@ type scoredDay struct {
 	bad   bool
 }
 
-func newBeside(plan *detector.Plan, from time.Time) *beside {
-	return &beside{
+func newBeside(plan *detector.Plan, from time.Time) (*beside, error) {
+	j, err := newJudge(plan, nil)
+	if err != nil {
+		return nil, err
+	}
+	b := &beside{
 		scorers: []named{
-			{ours, suspicion{newPlayer(plan, everySlot)}},
+			{ours, j},
 			{"fixed thresholds", references.NewThresholds()},
 			{"Markov and rarity", references.NewMarkovRarity()},
 		},
-		from: from.UnixNano(), days: map[agentDay]*scoredDay{}, features: references.NewFeatures(),
+		from: from.UnixNano(), days: map[agentDay]*scoredDay{}, features: references.NewFeatures(), settler: settler{runner: j.Runner},
 	}
+	for _, s := range b.scorers {
+		b.names = append(b.names, s.name)
+	}
+	return b, nil
 }
 
+// forestsLearn is how long before the days that are scored the forests begin: they forget what is
+// older than some hundreds of calls, and are slow.
+const forestsLearn = day
+
 func (b *beside) call(c *telemetry.Call, bad bool) {
+	b.calls++
 	at := agentDay{string(c.Tenant) + "/" + string(c.Agent), c.Time / int64(day)}
-	b.rows, b.of = append(b.rows, b.features.Row(c)), append(b.of, at)
+	row := b.features.Row(c)
+	if c.Time >= b.from-int64(forestsLearn) {
+		b.rows, b.of = append(b.rows, row), append(b.of, at)
+	}
 	if c.Time >= b.from {
 		d := b.days[at]
 		if d == nil {
@@ -71,6 +90,7 @@ func (b *beside) call(c *telemetry.Call, bad bool) {
 	for _, s := range b.scorers {
 		b.raise(at, s.name, s.Score(c))
 	}
+	b.settler.after(c)
 }
 
 // raise lets a day be at least as suspicious as a call of it.
@@ -99,8 +119,7 @@ func (b *beside) items(scorer string) []metrics.Scored {
 const forestLimit = 5 * time.Minute
 
 // forests lets the Python packages score the rows, where they are at hand.
-func (b *beside) forests(m *measurement) []string {
-	var scored []string
+func (b *beside) forests(m *measurement) error {
 	for _, f := range []references.Forest{references.HalfSpaceTrees, references.RandomCut} {
 		if m.opt.Python == "" || m.step("%s scores %d calls", f, len(b.rows)) != nil {
 			break
@@ -109,35 +128,30 @@ func (b *beside) forests(m *measurement) []string {
 		scores, err := f.Scores(ctx, m.opt.Python, b.rows)
 		cancel()
 		if err != nil {
-			m.report.Note("The reference %s was left out: %v.", f, err)
-			if !errors.Is(err, references.ErrNotAtHand) && m.ctx.Err() != nil {
-				break
-			}
+			b.notes = append(b.notes, fmt.Sprintf("The reference %s was left out: %v.", f, err))
 			continue
 		}
 		for i, score := range scores {
 			b.raise(b.of[i], string(f), score)
 		}
-		scored = append(scored, string(f))
+		b.names = append(b.names, string(f))
 	}
-	return scored
+	return m.ctx.Err()
 }
 
 // falseAlarms is the share of honest days at which recall is read.
 const falseAlarms = 0.01
 
-func (b *beside) report(m *measurement) error {
-	names := make([]string, 0, len(b.scorers))
-	for _, s := range b.scorers {
-		names = append(names, s.name)
+func (b *beside) report(m *measurement) {
+	for _, note := range b.notes {
+		m.report.Note("%s", note)
 	}
-	names = append(names, b.forests(m)...)
 	table := report.Table{
-		Title:   fmt.Sprintf("Days of agents, attacked or not, by the most suspicious call (%d calls)", len(b.rows)),
+		Title:   fmt.Sprintf("Days of agents, attacked or not, by the most suspicious call (%d calls)", b.calls),
 		Columns: []string{"score", "AUC", "average precision", fmt.Sprintf("recall at %g %% false alarms", 100*falseAlarms)},
 	}
 	curves := report.Plot{Title: "Precision and recall, days of agents", X: "recall", Y: "precision"}
-	for _, name := range names {
+	for _, name := range b.names {
 		items := b.items(name)
 		auc, ap, recall := metrics.AUC(items), metrics.AveragePrecision(items), metrics.RecallAt(items, falseAlarms)
 		m.add(auc, "AUC", report.Goal{}, "days of agents: AUC of %s", name)
@@ -148,7 +162,6 @@ func (b *beside) report(m *measurement) error {
 	}
 	m.table(table)
 	m.plot(curves)
-	return m.ctx.Err()
 }
 
 // precisionRecall is the curve of a scorer as a line.

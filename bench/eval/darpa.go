@@ -64,7 +64,7 @@ var edgeModels = []struct {
 // darpaEdges scores the edges by each model. Times are the least of turns that the models
 // take, so that a busy machine harms none more than the others.
 func darpaEdges(m *measurement, edges []midas.Edge) error {
-	const turns = 3
+	turns := m.much(3, 1)
 	took := make([]time.Duration, len(edgeModels))
 	items := make([][]metrics.Scored, len(edgeModels))
 	for turn := range turns {
@@ -149,16 +149,39 @@ func eachRecord(path string, f func([]string) error, n int) error {
 	}
 }
 
-// warmUpEnd is the end of the two weeks of June that are nearly clean.
-var warmUpEnd = time.Date(1998, time.June, 15, 0, 0, 0, 0, time.UTC)
+// The attack-free parts of June: two weeks that are nearly clean, and the whole month without its attacks.
+var darpaParts = []struct {
+	what  string
+	until time.Time
+}{
+	{"connections of 1–14 June that are no attack (real)", time.Date(1998, time.June, 15, 0, 0, 0, 0, time.UTC)},
+	{"connections of all June that are no attack (real)", time.Date(1998, time.July, 1, 0, 0, 0, 0, time.UTC)},
+}
 
-// darpaHonest plays the edges of the clean weeks that are no attack: an address is an agent, and
-// what it connects to a resource. Inside a minute the edges are spread evenly.
+// darpaHonest plays the edges that are no attack: an address is an agent, and what it connects to a
+// resource. Inside a minute the edges are spread evenly.
 func darpaHonest(m *measurement, edges []midas.Edge, minutes map[int64]time.Time) error {
-	if err := m.step("false kills in the clean weeks"); err != nil {
+	found := make([]*honest, len(darpaParts))
+	var tasks []func() error
+	for i, part := range darpaParts {
+		tasks = append(tasks, func() error {
+			if err := m.step("%s", part.what); err != nil {
+				return err
+			}
+			found[i] = newHonest(m.opt.Plan, nil, false)
+			return darpaPart(found[i], edges, minutes, part.until)
+		})
+	}
+	if err := parallel(tasks...); err != nil {
 		return err
 	}
-	h := newHonest(m.opt.Plan)
+	for i, h := range found {
+		h.report(m, darpaParts[i].what)
+	}
+	return nil
+}
+
+func darpaPart(h *honest, edges []midas.Edge, minutes map[int64]time.Time, until time.Time) error {
 	for first := 0; first < len(edges); {
 		last := first
 		for last < len(edges) && edges[last].Tick == edges[first].Tick {
@@ -168,7 +191,7 @@ func darpaHonest(m *measurement, edges []midas.Edge, minutes map[int64]time.Time
 		if !ok {
 			return fmt.Errorf("the time of minute %d is missing", edges[first].Tick)
 		}
-		if !at.Before(warmUpEnd) {
+		if !at.Before(until) {
 			break
 		}
 		for i, e := range edges[first:last] {
@@ -178,7 +201,7 @@ func darpaHonest(m *measurement, edges []midas.Edge, minutes map[int64]time.Time
 		}
 		first = last
 	}
-	h.report(m, "connections of 1–14 June that are no attack (real)")
+	h.end()
 	return nil
 }
 

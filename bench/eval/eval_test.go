@@ -110,7 +110,7 @@ func TestEverySetThatIsAtHandIsMeasured(t *testing.T) {
 
 func TestADetectorThatFiresAtEverybodyIsFoundOut(t *testing.T) {
 	r := quick(t, load(t, everybody), "fleet")
-	for _, name := range []string{"honest agents with few calls, budget as shipped"} {
+	for _, name := range []string{"honest agents with few calls, budget as shipped", "honest agents with few calls, budget × 10"} {
 		if f := figure(t, r, name); f.OK || f.Value < 5 {
 			t.Errorf("%+v", f)
 		}
@@ -123,7 +123,7 @@ func TestWhatIsNotAtHandIsNotedUnlessItWasNamed(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	r := newReport()
-	if err := Run(t.Context(), r, Options{Plan: builtIn(t), Data: empty, Quick: true}); err != nil {
+	if err := Run(t.Context(), r, Options{Plan: load(t, everybody), Data: empty, Quick: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range Sets() {
@@ -137,6 +137,31 @@ func TestWhatIsNotAtHandIsNotedUnlessItWasNamed(t *testing.T) {
 	}
 }
 
+func TestTheHonestAccountIsNoPoissonProcess(t *testing.T) {
+	m := &measurement{ctx: t.Context(), opt: Options{Quick: true}, report: newReport()}
+	calls, err := account(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := dispersion(calls); d < 3 {
+		t.Errorf("the variance of hourly counts is %g times their mean, want far more than 1", d)
+	}
+	if !slices.IsSortedFunc(calls, byTime) {
+		t.Error("calls are out of order")
+	}
+}
+
+func TestWhatClaimsNothingLeavesTheSeedsThatReportAlone(t *testing.T) {
+	for _, tc := range []struct {
+		opt  Options
+		want uint64
+	}{{Options{}, FirstSeed}, {Options{Quick: true}, 1}, {Options{Develop: true}, 1}} {
+		if got := tc.opt.Seed(); got != tc.want {
+			t.Errorf("%+v begins with seed %d, want %d", tc.opt, got, tc.want)
+		}
+	}
+}
+
 func TestARowNamesItsOutcome(t *testing.T) {
 	for outcome, want := range map[string]string{"ok": "ok", "": "ok", "AccessDenied": "denied", "Client.UnauthorizedOperation": "denied", "NoSuchBucket": "error"} {
 		if got := (&row{Outcome: outcome}).call().Outcome.String(); got != want {
@@ -146,7 +171,7 @@ func TestARowNamesItsOutcome(t *testing.T) {
 }
 
 func TestAReservoirKeepsEvenlySpacedValues(t *testing.T) {
-	var r reservoir
+	r := reservoir{step: 1}
 	const n = 5*reservoirSize + 17
 	for i := range n {
 		r.add(float64(i))
@@ -158,6 +183,21 @@ func TestAReservoirKeepsEvenlySpacedValues(t *testing.T) {
 		if v != float64(i*r.step) {
 			t.Fatalf("value %d is %g, want %d", i, v, i*r.step)
 		}
+	}
+	// Merged with a short one, both are thinned alike.
+	short := reservoir{step: 1}
+	for range r.step * 10 {
+		short.add(-1)
+	}
+	r.merge(&short)
+	ten := 0
+	for _, v := range r.kept {
+		if v == -1 {
+			ten++
+		}
+	}
+	if ten != 10 || r.seen != n+short.seen {
+		t.Errorf("%d values of a stream of %d steps, %d seen", ten, 10, r.seen)
 	}
 }
 

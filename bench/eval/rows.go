@@ -55,8 +55,11 @@ func (row *row) call() *telemetry.Call {
 	return c
 }
 
-// each reads a gzipped file of JSON lines.
-func each(path string, f func(*row) error) error {
+// each reads calls from a gzipped file of JSON lines.
+func each(path string, f func(*row) error) error { return eachOf(path, f) }
+
+// eachOf reads a gzipped file of JSON lines.
+func eachOf[T any](path string, f func(*T) error) error {
 	in, err := unpacked(path)
 	if err != nil {
 		return err
@@ -64,13 +67,13 @@ func each(path string, f func(*row) error) error {
 	defer in.Close()
 	dec := json.NewDecoder(in)
 	for n := 1; ; n++ {
-		var r row
-		err := dec.Decode(&r)
+		v := new(T)
+		err := dec.Decode(v)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil {
-			err = f(&r)
+			err = f(v)
 		}
 		if err != nil {
 			return fmt.Errorf("%s, record %d: %w", filepath.Base(path), n, err)

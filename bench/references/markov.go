@@ -28,20 +28,34 @@ func NewMarkovRarity() *MarkovRarity { return &MarkovRarity{map[string]*habits{}
 
 // Score returns the surprise of the call, in nats.
 func (s *MarkovRarity) Score(c *telemetry.Call) float64 {
-	h := entry(s.agents, key(c), func() *habits {
-		return &habits{steps: map[string]*counts{}, actions: map[string]bool{}, resources: newCounts()}
-	})
+	h := s.habits(c)
 	if session := string(c.Session); session != h.session {
 		h.session, h.before = session, ""
 	}
+	step, rarity := s.Surprise(c, h.before)
 	action, resource := string(c.Action), string(c.Resource)
-	step := entry(h.steps, h.before, func() *counts { n := newCounts(); return &n })
-	surprise := step.surprise(action, len(h.actions)) + h.resources.surprise(resource, len(h.resources.of))
-	step.add(action)
+	entry(h.steps, h.before, func() *counts { n := newCounts(); return &n }).add(action)
 	h.resources.add(resource)
 	h.actions[action] = true
 	h.before = action
-	return surprise
+	return step + rarity
+}
+
+// Surprise returns both parts of the surprise of a call that comes after an action, "" at the begin
+// of a session, and learns nothing.
+func (s *MarkovRarity) Surprise(c *telemetry.Call, before string) (step, rarity float64) {
+	h := s.habits(c)
+	steps := h.steps[before]
+	if steps == nil {
+		steps = &counts{}
+	}
+	return steps.surprise(string(c.Action), len(h.actions)), h.resources.surprise(string(c.Resource), len(h.resources.of))
+}
+
+func (s *MarkovRarity) habits(c *telemetry.Call) *habits {
+	return entry(s.agents, key(c), func() *habits {
+		return &habits{steps: map[string]*counts{}, actions: map[string]bool{}, resources: newCounts()}
+	})
 }
 
 // counts is how often each of several kinds was seen.

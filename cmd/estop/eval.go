@@ -23,7 +23,7 @@ import (
 type evalFlags struct {
 	detectors, data, python string
 	html, results           string
-	quick, strict           bool
+	quick, develop, strict  bool
 }
 
 func newEval() *cobra.Command {
@@ -57,6 +57,7 @@ Without a name all are measured, and those that are not at hand are left out wit
 	f.StringVar(&o.html, "html", "", "write a page with plots to this file")
 	f.StringVar(&o.results, "results", "", "write detection.json and detection.md into this folder")
 	f.BoolVar(&o.quick, "quick", false, "measure little, in seconds: shows that all works, claims nothing")
+	f.BoolVar(&o.develop, "develop", false, "measure all, but on a seed for development: to change detectors by, claims nothing")
 	f.BoolVar(&o.strict, "strict", false, "exit with 1 where a figure misses its goal")
 	return cmd
 }
@@ -76,9 +77,10 @@ func runEval(cmd *cobra.Command, sets []string, o evalFlags) error {
 	if err != nil {
 		return err
 	}
-	r := report.New(root, "Detection", eval.FirstSeed, time.Now())
 	progress, done := newSteps()
-	err = eval.Run(ctx, r, eval.Options{Plan: set.Plan, Sets: sets, Data: data, Python: o.python, Quick: o.quick, Progress: progress})
+	opt := eval.Options{Plan: set.Plan, Sets: sets, Data: data, Python: o.python, Quick: o.quick, Develop: o.develop, Progress: progress}
+	r := report.New(root, "Detection", opt.Seed(), time.Now())
+	err = eval.Run(ctx, r, opt)
 	done()
 	switch {
 	case ctx.Err() != nil:
