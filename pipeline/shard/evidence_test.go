@@ -15,8 +15,6 @@ import (
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
-const day = 24 * time.Hour
-
 // stage plays calls through shards one by one and keeps the last judgement.
 type stage struct {
 	*pair
