@@ -3,8 +3,6 @@ package models
 import (
 	"math"
 	"slices"
-
-	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // SizeBaseline is the predictive distribution of a positive quantity X of an active slot or
@@ -219,7 +217,7 @@ func (b *SizeBaseline) Quantile(p float64) float64 {
 		return math.Inf(1)
 	}
 	freedom, scale := b.law()
-	y := b.mean + scale*distuv.StudentsT{Mu: 0, Sigma: 1, Nu: freedom}.Quantile(p)
+	y := b.mean + scale*studentQuantile(p, freedom)
 	if t := b.tail(scale); t.share > 1-p {
 		y = max(y, t.from+t.law.excess(math.Log((1-p)/t.share)))
 	}

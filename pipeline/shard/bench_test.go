@@ -14,11 +14,11 @@ import (
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
-// The fleet of the benchmarks: a week in which its agents warm up, and the day after it,
+// The fleet of the benchmarks: a fortnight in which its agents warm up, and the day after it,
 // which is measured, again and again, each time a day later.
 const (
 	benchAgents = 2000
-	warmFor     = 7 * 24 * time.Hour
+	warmFor     = 15 * 24 * time.Hour
 	lap         = 24 * time.Hour
 )
 
@@ -155,6 +155,10 @@ func BenchmarkDetect(b *testing.B) {
 		j := newJudge(catalogue(b))
 		benchDetect(b, j, trailTape(b, j), false)
 	})
+	b.Run("json-full", func(b *testing.B) {
+		j := newJudge(full(b))
+		benchDetect(b, j, fleetTape(j, telemetry.JSON, telemetry.AppendJSON), false)
+	})
 	b.Run("json-relayed", func(b *testing.B) {
 		j := newJudge(catalogue(b))
 		benchDetect(b, j, fleetTape(j, telemetry.JSON, telemetry.AppendJSON), true)
@@ -203,9 +207,15 @@ func benchDetect(b *testing.B, j *judge, t *tape, relay bool) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkCall is the shards' work alone, for profiles.
+// BenchmarkCall is the shards' work alone, for profiles: of the catalogue, and of fourteen
+// detectors of every sort.
 func BenchmarkCall(b *testing.B) {
-	j := newJudge(catalogue(b))
+	b.Run("catalogue", func(b *testing.B) { benchCall(b, catalogue(b)) })
+	b.Run("full", func(b *testing.B) { benchCall(b, full(b)) })
+}
+
+func benchCall(b *testing.B, plan *detector.Plan) {
+	j := newJudge(plan)
 	t := fleetTape(j, telemetry.Protobuf, telemetry.AppendProto)
 	calls := make([]*telemetry.Call, len(t.records))
 	for i := range calls {
@@ -213,7 +223,10 @@ func BenchmarkCall(b *testing.B) {
 		calls[i] = j.call.Clone()
 	}
 	i, shift := 0, int64(0)
+	defer stopwatch.Pin()()
 	b.ReportAllocs()
+	b.ResetTimer()
+	start := stopwatch.Now()
 	for b.Loop() {
 		if i == len(calls) {
 			i, shift = 0, shift+int64(lap)
@@ -225,22 +238,25 @@ func BenchmarkCall(b *testing.B) {
 			j.drain()
 		}
 	}
+	b.ReportMetric(float64(stopwatch.Now()-start)/float64(b.N), "cpu-ns/op")
 }
 
 // BenchmarkMemory measures what the shards hold for each agent with the catalogue loaded:
 // the agent itself, and the identities that it acts with. An idle agent made a few calls
 // and then none; an active one is past its warm-up and works.
 func BenchmarkMemory(b *testing.B) {
-	b.Run("idle", func(b *testing.B) { benchMemory(b, 200_000, 2*time.Hour, time.Nanosecond) })
-	b.Run("active", func(b *testing.B) { benchMemory(b, 10_000, 5*24*time.Hour, 365*24*time.Hour) })
+	b.Run("idle", func(b *testing.B) { benchMemory(b, catalogue(b), 200_000, 2*time.Hour, time.Nanosecond) })
+	b.Run("active", func(b *testing.B) { benchMemory(b, catalogue(b), 10_000, 5*24*time.Hour, 365*24*time.Hour) })
+	b.Run("full-idle", func(b *testing.B) { benchMemory(b, full(b), 50_000, 2*time.Hour, time.Nanosecond) })
+	b.Run("full-active", func(b *testing.B) { benchMemory(b, full(b), 5_000, 5*24*time.Hour, 365*24*time.Hour) })
 }
 
-func benchMemory(b *testing.B, agents int, d, restAfter time.Duration) {
+func benchMemory(b *testing.B, plan *detector.Plan, agents int, d, restAfter time.Duration) {
 	f := fleet.New(fleet.Options{Seed: 1, Agents: agents, Tenants: agents / 200})
 	for b.Loop() {
 		before := heap()
-		j := newJudge(catalogue(b))
-		j.calls, j.exchange = shard.New(catalogue(b), shard.Options{RestAfter: restAfter}), shard.New(catalogue(b), shard.Options{RestAfter: restAfter})
+		o := shard.Options{RestAfter: restAfter}
+		j := &judge{calls: shard.New(plan, o), exchange: shard.New(plan, o)}
 		calls, seen := 0, map[string]int{}
 		for c := range f.Calls(time.Time{}, fleet.DefaultStart.Add(d)) {
 			c.Telemetry(&j.call)
