@@ -33,8 +33,56 @@ type Detection struct {
 	// FirstBad is the id of the first call whose evidence was not taken back since.
 	FirstBad string   `json:"first_bad,omitempty"`
 	Features []Sample `json:"features"`
+	// Graph is what the access graph knew of the call; nil where it is off.
+	Graph *Graph `json:"graph,omitempty"`
 	// Revocation is the id of the revocation that answers this detection; empty if none does.
 	Revocation string `json:"revocation,omitempty"`
+}
+
+// Graph is what the access graph knew of the call that broke a detector. It explains and never
+// decides: a detection is the same without it.
+type Graph struct {
+	// The place of the call in its delegation, from what was known before it.
+	Depth          int  `json:"depth"`                     // members of the chain
+	Repeated       int  `json:"repeated,omitempty"`        // members that stand in it again
+	FanOut         int  `json:"fan_out,omitempty"`         // children of the parent
+	Sharing        int  `json:"sharing,omitempty"`         // agents of the identity
+	ResourceBeyond bool `json:"resource_beyond,omitempty"` // the parent used resources, but never this one
+	IdentityBeyond bool `json:"identity_beyond,omitempty"` // the parent used identities, but never this one
+
+	// Taken is the time of the snapshot that the rest is of. It is zero, and the rest is
+	// missing, where no snapshot could be asked.
+	Taken     time.Time    `json:"taken,omitzero"`
+	Group     uint32       `json:"group,omitempty"` // of peers; 0: none
+	GroupSize int          `json:"group_size,omitempty"`
+	Peers     []Peer       `json:"peers,omitempty"` // the nearest agents, at most three
+	Reach     *Reach       `json:"reach,omitempty"` // nil: the snapshot does not know the agent
+	Resource  *Criticality `json:"resource,omitempty"`
+}
+
+// Peer is an agent near to the one that made the call.
+type Peer struct {
+	Agent string  `json:"agent"`
+	Share float64 `json:"share"` // of what the other uses, rare things counting more
+}
+
+// Reach is an agent's blast radius: what somebody has who takes it over.
+type Reach struct {
+	Agents     int      `json:"agents"`
+	Identities int      `json:"identities"`
+	Resources  int      `json:"resources"`
+	Share      float64  `json:"share"`             // of the tenant's resources
+	Nearest    []string `json:"nearest,omitempty"` // resources, at most eight
+	Partial    bool     `json:"partial,omitempty"` // there are more than were looked at
+}
+
+// Criticality is how much of the tenant hangs on the resource of the call.
+type Criticality struct {
+	PageRank    float64 `json:"pagerank"`
+	Below       float64 `json:"below"` // share of the tenant's resources with a smaller PageRank
+	Betweenness float64 `json:"betweenness"`
+	Agents      int     `json:"agents"` // that use it
+	Identities  int     `json:"identities"`
 }
 
 // Sample is one feature of one entity at one time, beside what its baseline expected.

@@ -22,17 +22,17 @@ func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
 	d.metrics.detections.WithLabelValues(found.Detector, found.Mode).Inc()
 	d.log.Info("detection", "detector", found.Detector, "mode", found.Mode, "tenant", found.Tenant,
 		"by", found.EntityBy, "entity", found.Entity, "agent", found.Agent, "reason", found.Reason, "call", found.CallID, "id", found.ID)
-	w.send(ctx, detectionRecord(found.Detection))
+	w.tell(ctx, found.Detection)
 }
 
 // detectionRecord is a detection as it is written to Kafka. Names as long as they may be can
 // make it larger than a topic takes; whoever is watched must not stop the shard with them,
-// so it then goes without its chain and its samples.
+// so it then goes without its chain, its samples and what the access graph says.
 func detectionRecord(found detector.Detection) *kgo.Record {
 	key := found.Tenant + "/" + found.Entity
 	r := jsonRecord(TopicDetections, key, &found)
 	if len(r.Value) > maxJSON {
-		found.Chain, found.Features = nil, nil
+		found.Chain, found.Features, found.Graph = nil, nil, nil
 		r = jsonRecord(TopicDetections, key, &found)
 	}
 	return r

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/graph"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/revoke"
 )
@@ -23,6 +25,9 @@ type Options struct {
 	Kafka []kgo.Opt
 	Plan  *detector.Plan
 	Shard shard.Options
+	// Graph is the access graph that explains detections; nil: none. It runs a few computations at
+	// a time for all partitions, unless Run says otherwise.
+	Graph *graph.Options
 	// Signer signs the revocations and Publisher sends them.
 	Signer    *revoke.Signer
 	Publisher *revoke.Publisher
@@ -58,6 +63,12 @@ func NewDetect(opt Options) (*Detect, error) {
 	if opt.Log == nil {
 		opt.Log = slog.Default()
 	}
+	if opt.Shard.MaxAhead == 0 {
+		opt.Shard.MaxAhead = time.Minute // the graph's calls are held to the same bound
+	}
+	if opt.Graph != nil {
+		opt.Graph = poolOf(*opt.Graph)
+	}
 	d := &Detect{opt: opt, log: opt.Log, metrics: newMetrics(opt.Registerer), workers: map[source]*worker{}, failed: make(chan error, 1)}
 	d.plan.Store(opt.Plan)
 	var err error
@@ -65,6 +76,23 @@ func NewDetect(opt Options) (*Detect, error) {
 		return nil, fmt.Errorf("cannot make the producer: %w", err)
 	}
 	return d, nil
+}
+
+// poolOf returns the options with a pool of a quarter of the processors for the computations of
+// snapshots: that of a large graph takes seconds, and the calls come first.
+func poolOf(o graph.Options) *graph.Options {
+	o.Keep = true
+	if o.Run == nil {
+		pool := make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/4))
+		o.Run = func(compute func()) {
+			go func() {
+				pool <- struct{}{}
+				defer func() { <-pool }()
+				compute()
+			}()
+		}
+	}
+	return &o
 }
 
 // Reload goes over to a new plan; each shard does so before its next records.

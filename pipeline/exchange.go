@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/graph"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
@@ -66,6 +67,7 @@ type packer struct {
 	bytes   []byte
 	records []kgo.Record
 	headers []kgo.RecordHeader
+	place   *graph.Place // of the calls in the access graph; nil: not known
 }
 
 const (
@@ -82,20 +84,24 @@ func (p *packer) record(by detector.Entity, c *telemetry.Call, src shard.Source)
 		p.bytes = make([]byte, 0, packedBytes)
 	}
 	if len(p.records) == cap(p.records) {
-		p.records, p.headers = make([]kgo.Record, 0, packedRecords), make([]kgo.RecordHeader, 0, 2*packedRecords)
+		p.records, p.headers = make([]kgo.Record, 0, packedRecords), make([]kgo.RecordHeader, 0, 3*packedRecords)
 	}
 	o := origin{by: by, partition: src.Partition, offset: src.Offset, index: int32(src.Index), appended: src.Appended}
 	from := len(p.bytes)
 	p.bytes = shard.AppendEntityKey(p.bytes, by, c)
 	value := len(p.bytes)
 	p.bytes = telemetry.AppendProto(p.bytes, c)
-	place := len(p.bytes)
-	p.bytes = o.append(p.bytes)
 	end := len(p.bytes)
+	p.bytes = o.append(p.bytes)
+	stands := len(p.bytes)
 	h := len(p.headers)
-	p.headers = append(p.headers, contentProtobuf, kgo.RecordHeader{Key: headerOrigin, Value: p.bytes[place:end:end]})
+	p.headers = append(p.headers, contentProtobuf, kgo.RecordHeader{Key: headerOrigin, Value: p.bytes[end:stands:stands]})
+	if p.place != nil {
+		p.bytes = appendPlace(p.bytes, *p.place)
+		p.headers = append(p.headers, kgo.RecordHeader{Key: headerPlace, Value: p.bytes[stands:len(p.bytes):len(p.bytes)]})
+	}
 	p.records = append(p.records, kgo.Record{
-		Topic: TopicExchange, Key: p.bytes[from:value:value], Value: p.bytes[value:place:place], Headers: p.headers[h : h+2 : h+2],
+		Topic: TopicExchange, Key: p.bytes[from:value:value], Value: p.bytes[value:end:end], Headers: p.headers[h:len(p.headers):len(p.headers)],
 	})
 	return &p.records[len(p.records)-1]
 }

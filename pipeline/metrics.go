@@ -21,6 +21,8 @@ type metrics struct {
 	replayed      prometheus.Counter
 	unwatched     prometheus.Counter
 	strays        prometheus.Counter
+	snapshots     prometheus.Counter
+	graphDropped  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -43,6 +45,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		late:          counter("calls_late_total", "Calls older than the open slot of their entity."),
 		replayed:      counter("calls_replayed_total", "Calls that the state of their entity already held."),
 		strays:        counter("calls_stray_total", "Calls sent without the key of their agent; the exchange brings them to its shard."),
+		snapshots:     counter("graph_snapshots_total", "Snapshots of the access graph."),
+		graphDropped:  counter("graph_dropped_total", "Uses of names and edges that the access graph has no room for."),
 		unwatched:     counter("calls_unwatched_total", "Calls of entities past the bound of their shard."),
 	}
 }
@@ -57,4 +61,15 @@ func (m *metrics) add(c *shardCounters, s shard.Stats, records int) {
 	m.replayed.Add(float64(s.Replayed - c.last.Replayed))
 	m.unwatched.Add(float64(s.Unwatched - c.last.Unwatched))
 	c.last = s
+}
+
+// addGraph counts what the access graph of a worker did since it was last counted.
+func (m *metrics) addGraph(a *access) {
+	if a == nil {
+		return
+	}
+	now, last := &a.recorder.Stats, &a.counted
+	m.snapshots.Add(float64(now.Snapshots - last.Snapshots))
+	m.graphDropped.Add(float64(now.DroppedNodes + now.DroppedEdges + now.DroppedOut - last.DroppedNodes - last.DroppedEdges - last.DroppedOut))
+	a.counted = *now
 }

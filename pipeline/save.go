@@ -17,6 +17,9 @@ func (w *worker) beginCheckpoint(ctx context.Context) {
 		return
 	}
 	c := checkpoint{next: w.next, states: w.shard.Dirty(), origins: maps.Clone(w.origins)}
+	if s, ok := w.access.state(); ok {
+		c.states = append(c.states, w.access.records(s)...)
+	}
 	out := w.outputs
 	w.outputs = &outputs{}
 	w.committed = c.next

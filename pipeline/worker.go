@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/graph"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
@@ -39,8 +40,11 @@ type worker struct {
 	decoder telemetry.Decoder
 	call    telemetry.Call
 	packer  packer
-	bad     bool   // the last bytes that were decoded are no call
-	key     []byte // of call, as its record should have it
+	bad     bool        // the last bytes that were decoded are no call
+	key     []byte      // of call, as its record should have it
+	access  *access     // nil where the calls come from the exchange, or it is off
+	place   graph.Place // of call in the access graph,
+	placed  bool        // if it is known
 	log     *slog.Logger
 
 	in   chan []*kgo.Record
@@ -64,7 +68,7 @@ type outputs struct {
 
 func newWorker(d *Detect, client *kgo.Client, src source) *worker {
 	plan := d.plan.Load()
-	return &worker{
+	w := &worker{
 		source:  src,
 		detect:  d,
 		client:  client,
@@ -77,17 +81,26 @@ func newWorker(d *Detect, client *kgo.Client, src source) *worker {
 		outputs: &outputs{},
 		next:    -1,
 	}
+	if src.topic == TopicCalls && d.opt.Graph != nil {
+		w.access, w.placed = newAccess(*d.opt.Graph, d.opt.Shard.MaxAhead), true
+	}
+	return w
 }
 
 // run restores the state and then processes records until the worker is stopped.
 func (w *worker) run(ctx context.Context) {
 	defer close(w.done)
+	defer w.refuse()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	marker, err := w.restore(ctx, w.detect.opt.Kafka, w.shard.Restore)
+	graphs := map[string][]byte{}
+	marker, err := w.restore(ctx, w.detect.opt.Kafka, keepGraph(graphs, w.shard.Restore))
 	if err != nil {
 		w.fail(ctx, err)
 		return
+	}
+	if w.access != nil {
+		w.restoreGraph(ctx, graphs, marker.next)
 	}
 	w.origins, w.skipBelow, w.next, w.committed = marker.origins, marker.next, marker.next, marker.next
 	tick := time.NewTicker(w.detect.opt.CheckpointEvery)
@@ -106,6 +119,9 @@ func (w *worker) run(ctx context.Context) {
 				}
 			}
 			w.detect.metrics.add(&w.counted, w.shard.Stats, len(records))
+			w.detect.metrics.addGraph(w.access)
+		case q := <-w.asks():
+			w.access.answer(q)
 		case <-tick.C:
 			w.flushSamples(ctx)
 			w.beginCheckpoint(ctx)
@@ -155,7 +171,7 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 		w.exchanged(ctx, r)
 		return
 	}
-	src := shard.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Appended: r.Timestamp.UnixNano()}
+	src := sourceOf(r)
 	w.decoder.Start(formatOf(r), r.Value)
 	for ; w.decode(ctx, r); src.Index++ {
 		if w.bad {
@@ -164,14 +180,27 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 		if w.call.Unknown > 0 {
 			w.detect.metrics.unknownFields.Add(float64(w.call.Unknown))
 		}
-		if w.key = telemetry.AppendKey(w.key[:0], &w.call); !bytes.Equal(w.key, r.Key) {
+		if !w.keyed(r) {
 			w.detect.metrics.strays.Inc()
-			w.forward(ctx, w.shard.Stray(&w.call), src)
+			w.forward(ctx, w.shard.Stray(&w.call), src, false)
 			continue
 		}
-		w.forward(ctx, w.shard.Call(&w.call, src), src)
+		if w.access != nil {
+			w.place = w.access.call(&w.call, src)
+		}
+		w.forward(ctx, w.shard.Call(&w.call, src), src, w.placed)
 		w.publish(ctx)
 	}
+}
+
+func sourceOf(r *kgo.Record) shard.Source {
+	return shard.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Appended: r.Timestamp.UnixNano()}
+}
+
+// keyed reports whether the record of the call has the key of the call's agent.
+func (w *worker) keyed(r *kgo.Record) bool {
+	w.key = telemetry.AppendKey(w.key[:0], &w.call)
+	return bytes.Equal(w.key, r.Key)
 }
 
 // exchanged judges the call of a record of the exchange, unless it is a repetition.
@@ -186,6 +215,7 @@ func (w *worker) exchanged(ctx context.Context, r *kgo.Record) {
 	}
 	w.decoder.Start(formatOf(r), r.Value)
 	if w.decode(ctx, r) && !w.bad {
+		w.place, w.placed = placed(r)
 		w.shard.Grouped(from.by, &w.call, from.source(), r.Offset)
 		w.publish(ctx)
 	}
@@ -206,10 +236,14 @@ func (w *worker) decode(ctx context.Context, r *kgo.Record) bool {
 	return false // io.EOF
 }
 
-// forward sends the call to the shards of its other groups.
-func (w *worker) forward(ctx context.Context, groups shard.Groups, src shard.Source) {
+// forward sends the call to the shards of its other groups, with its place if it has one.
+func (w *worker) forward(ctx context.Context, groups shard.Groups, src shard.Source, placed bool) {
 	if groups == 0 {
 		return
+	}
+	w.packer.place = nil
+	if placed {
+		w.packer.place = &w.place
 	}
 	for by := range groups.All() {
 		w.send(ctx, w.packer.record(by, &w.call, src))
@@ -258,7 +292,11 @@ func (w *worker) deadLetter(ctx context.Context, r *kgo.Record, bad *telemetry.B
 
 // send hands a record to the producer. The next checkpoint waits for its acknowledgement.
 func (w *worker) send(ctx context.Context, r *kgo.Record) {
-	out := w.outputs
+	w.detect.producer.Produce(ctx, r, w.outputs.add(ctx, w))
+}
+
+// add counts one output more of w, and returns what is to be called when it is acknowledged.
+func (out *outputs) add(ctx context.Context, w *worker) func(*kgo.Record, error) {
 	if out.acked == nil {
 		out.acked = func(_ *kgo.Record, err error) {
 			if err != nil {
@@ -269,7 +307,7 @@ func (w *worker) send(ctx context.Context, r *kgo.Record) {
 		}
 	}
 	out.wg.Add(1)
-	w.detect.producer.Produce(ctx, r, out.acked)
+	return out.acked
 }
 
 // formatOf returns the format that a record's header names; without one the bytes tell.

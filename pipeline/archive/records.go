@@ -77,7 +77,8 @@ func (f *features) row(r *kgo.Record, part int, s *detector.Sample) {
 	f.logEvidence.add(s.LogEvidence)
 }
 
-// detections projects detections, one a record. Their samples stay together, as JSON.
+// detections projects detections, one a record. Their samples stay together, as JSON, and so does
+// what the access graph knew.
 type detections struct {
 	*batch
 	ts                    *column[time.Time]
@@ -105,7 +106,7 @@ func newDetections(log string) *detections {
 		{"severity", lowText}, {"tenant", lowText}, {"entity_by", lowText}, {"entity", "String"},
 		{"agent", "String"}, {"identity", "String"}, {"session", "String"}, {"action", lowText},
 		{"resource", "String"}, {"call_id", "String"}, {"source_topic", lowText}, {"reason", "String"},
-		{"budget", lowText}, {"first_bad", "String"}, {"features", "String"}, {"revocation", "String"},
+		{"budget", lowText}, {"first_bad", "String"}, {"features", "String"}, {"graph", "String"}, {"revocation", "String"},
 	} {
 		d.texts = append(d.texts, addColumn[string](b, c[0], c[1]))
 	}
@@ -123,6 +124,14 @@ func (d *detections) add(r *kgo.Record) error {
 	if err != nil {
 		return fmt.Errorf("cannot keep the samples of detection %q: %w", v.ID, err)
 	}
+	known := ""
+	if v.Graph != nil {
+		b, err := json.Marshal(v.Graph)
+		if err != nil {
+			return fmt.Errorf("cannot keep the access graph of detection %q: %w", v.ID, err)
+		}
+		known = string(b)
+	}
 	d.begin(r, 0, len(r.Value))
 	d.ts.add(eventTime(v.Time))
 	d.tags.add(v.Tags)
@@ -134,7 +143,7 @@ func (d *detections) add(r *kgo.Record) error {
 	for i, text := range []string{
 		v.ID, v.Detector, v.Version, v.Mode, v.Severity, v.Tenant, v.EntityBy, v.Entity,
 		v.Agent, v.Identity, v.Session, v.Action, v.Resource, v.CallID, v.Topic, v.Reason,
-		v.Budget, v.FirstBad, string(samples), v.Revocation,
+		v.Budget, v.FirstBad, string(samples), known, v.Revocation,
 	} {
 		d.texts[i].add(text)
 	}

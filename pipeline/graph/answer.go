@@ -6,6 +6,9 @@ import (
 	"github.com/estop-project/estop/models"
 )
 
+// Multiple returns the multiple of the interval at which the snapshot was taken, as Place.Snapshot.
+func (s *Snapshot) Multiple() uint32 { return s.tick }
+
 // Size is how large a snapshot is.
 type Size struct {
 	Taken                         time.Time // zero before the first one

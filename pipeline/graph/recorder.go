@@ -74,6 +74,9 @@ func New(opt Options) *Recorder {
 // Place is where a call stands in the graph: its agent's peers, and the delegation that it is
 // part of. The counts are of what the recorder knew before the call.
 type Place struct {
+	// Snapshot is the multiple of the interval at which the current snapshot was taken; 0 before
+	// there is one.
+	Snapshot uint32
 	// Group is the agent's, as GroupOf of the current snapshot; 0 where it has no peers.
 	Group uint32
 
@@ -91,7 +94,7 @@ func (r *Recorder) Call(c *telemetry.Call, t int64) Place {
 	r.cross(t)
 	switch {
 	case len(c.Agent) == 0:
-		return Place{ChainShape: models.ShapeOf(c.Chain)}
+		return r.judge(models.ShapeOf(c.Chain), nobody)
 	case c.Outcome == telemetry.OutcomeDenied:
 		r.Stats.Denied++
 		return r.judge(models.ShapeOf(c.Chain), r.known(c))
@@ -139,6 +142,8 @@ const none = math.MaxUint32
 // parties are the numbers of who and what is part of a call.
 type parties struct{ tenant, agent, parent, identity, resource, action uint32 }
 
+var nobody = parties{none, none, none, none, none, none}
+
 // partiesOf returns the parties of a call, made if they are new.
 func (r *Recorder) partiesOf(c *telemetry.Call) parties {
 	tenant := r.number(kindTenant, 0, c.Tenant)
@@ -184,7 +189,7 @@ func withoutAgent(c *telemetry.Call) [][]byte {
 func (r *Recorder) judge(shape models.ChainShape, p parties) Place {
 	at := Place{ChainShape: shape}
 	if r.ready() {
-		at.Group = r.current.groupOf(p.agent)
+		at.Snapshot, at.Group = r.current.tick, r.current.groupOf(p.agent)
 	}
 	if p.identity != none {
 		at.Sharing = int(r.tally[p.identity].fan)

@@ -30,6 +30,7 @@ func (c Config) problems() []problem {
 	found.positive("detect.samples", c.Detect.Samples)
 	found.positive("detect.maxahead", c.Detect.MaxAhead)
 	found.between("detect.maxagents", int64(c.Detect.MaxAgents), 1, 1<<30)
+	c.Detect.Graph.check(&found)
 	found.positive("archive.maxwait", c.Archive.MaxWait)
 	found.between("archive.maxrows", int64(c.Archive.MaxRows), 1, 10_000_000)
 	found.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -60,6 +61,16 @@ func (k Kafka) check(found *problems) {
 	if !k.TLS.Enabled && (k.TLS.CA != "" || k.TLS.Cert != "") {
 		found.add("kafka.tls.enabled", "is false, but there are certificates: without it nothing is encrypted")
 	}
+}
+
+func (g Graph) check(found *problems) {
+	if g.Interval < time.Second {
+		found.add("detect.graph.interval", fmt.Sprintf("%v is less than 1s", g.Interval))
+	}
+	found.positive("detect.graph.halflife", g.HalfLife)
+	found.between("detect.graph.maxnodes", int64(g.MaxNodes), 1, 1<<28)
+	found.between("detect.graph.maxedges", int64(g.MaxEdges), 1, 1<<28)
+	found.between("detect.graph.maxout", int64(g.MaxOut), 1, 1<<28)
 }
 
 func (d Detectors) check(found *problems) {

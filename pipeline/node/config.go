@@ -93,6 +93,17 @@ type Detect struct {
 	Samples    time.Duration `config:"samples"`
 	MaxAhead   time.Duration `config:"maxahead"`
 	MaxAgents  int           `config:"maxagents"` // in each partition
+	Graph      Graph         `config:"graph"`
+}
+
+// Graph bounds the access graph of each partition, which explains detections.
+type Graph struct {
+	Enabled  bool          `config:"enabled"`
+	Interval time.Duration `config:"interval"` // from one snapshot to the next
+	HalfLife time.Duration `config:"halflife"` // until a use counts half
+	MaxNodes int           `config:"maxnodes"` // names of agents, identities, resources and actions
+	MaxEdges int           `config:"maxedges"`
+	MaxOut   int           `config:"maxout"` // edges from one agent or identity
 }
 
 // Archive tunes the archive role.
@@ -120,10 +131,13 @@ func Default() Config {
 		NATS:       NATS{User: "detector", Replicas: 1},
 		ClickHouse: ClickHouse{Protocol: "http", Database: "estop", User: "default"},
 		Detectors:  Detectors{Catalog: true},
-		Detect:     Detect{Checkpoint: time.Second, Samples: time.Minute, MaxAhead: time.Minute, MaxAgents: 1 << 20},
-		Archive:    Archive{MaxRows: 50_000, MaxWait: 500 * time.Millisecond},
-		HTTP:       HTTP{Addr: "127.0.0.1:9464"},
-		Log:        Log{Level: "info", Format: "text"},
+		Detect: Detect{
+			Checkpoint: time.Second, Samples: time.Minute, MaxAhead: time.Minute, MaxAgents: 1 << 20,
+			Graph: Graph{Enabled: true, Interval: 5 * time.Minute, HalfLife: 72 * time.Hour, MaxNodes: 1 << 19, MaxEdges: 1 << 20, MaxOut: 1 << 12},
+		},
+		Archive: Archive{MaxRows: 50_000, MaxWait: 500 * time.Millisecond},
+		HTTP:    HTTP{Addr: "127.0.0.1:9464"},
+		Log:     Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/archive"
+	"github.com/estop-project/estop/pipeline/graph"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/revoke"
 )
@@ -175,6 +176,7 @@ func (n *running) detect(ctx context.Context) error {
 		Shard: shard.Options{
 			MaxAhead: n.Detect.MaxAhead, SampleEvery: n.Detect.Samples, MaxEntities: n.Detect.MaxAgents,
 		},
+		Graph:           n.Detect.Graph.options(),
 		CheckpointEvery: n.Detect.Checkpoint,
 		Log:             n.log, Registerer: n.registry,
 	})
@@ -186,6 +188,14 @@ func (n *running) detect(ctx context.Context) error {
 		go n.watchDetectors(ctx, d)
 	}
 	return d.Run(ctx)
+}
+
+// options returns what the graph is bounded by, or nil where it is off.
+func (g Graph) options() *graph.Options {
+	if !g.Enabled {
+		return nil
+	}
+	return &graph.Options{Interval: g.Interval, HalfLife: g.HalfLife, MaxNodes: g.MaxNodes, MaxEdges: g.MaxEdges, MaxOut: g.MaxOut}
 }
 
 func (n *running) archive(ctx context.Context) error {
