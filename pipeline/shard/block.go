@@ -14,9 +14,17 @@ type block struct {
 	at    int64 // number of the day, or the calls in it so far
 	begun bool
 	crest float64 // the highest log evidence in it
-	past  models.Crest
-	level float64 // log evidence at which the detector fires
+	// recent are the crests of the blocks before it, not learned yet. An attack that grows
+	// day by day must not raise the level that it is held against.
+	recent  [recentBlocks]float32
+	recents uint8
+	past    models.Crest
+	level   float64 // log evidence at which the detector fires
 }
+
+// recentBlocks is how many blocks pass before the crest of one is learned. Of what doubles in a
+// week the level sees half.
+const recentBlocks = 7
 
 const (
 	// leastPast is from how many blocks on an entity's own past says how high evidence rises.
@@ -51,16 +59,16 @@ func (b *block) begin(r *rule, t int64) {
 }
 
 // turnBlock ends the block of a watch if the call under way begins another one: its crest is
-// learned, by the entity and by its peers, and the level set anew. A block goes on for as long
-// as evidence has not fallen back: the level must not rise day by day with a slow attack, of
-// which each day reaches a little more than the one before. Longer blocks are fewer, so what
-// the budget allows still holds.
+// put among the recent ones, and the one that leaves these is learned, by the entity and by
+// its peers, and the level set anew.
 func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	b := &w.block
-	ended := b.ends(r, w.latest) && !w.rising()
+	ended := b.ends(r, w.latest)
 	if ended && w.settled {
-		s.learnCrest(r, e, w, b.crest)
-		b.level = r.level(&b.past, w.peers)
+		if crest, full := b.shift(min(b.crest, b.level)); full {
+			s.learnCrest(r, e, w, crest)
+			b.level = r.level(&b.past, w.peers)
+		}
 	}
 	if ended || !b.begun {
 		b.begin(r, w.latest)
@@ -70,9 +78,23 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	}
 }
 
-// learnCrest learns the crest of a block that ended, for the entity and for its peers, and
-// returns what was learned: what fired counts as if it had been just below the level.
-func (s *Shard) learnCrest(r *rule, e *entity, w *watch, crest float64) float64 {
+// shift puts the crest of a block that ended among the recent ones, and returns the oldest of
+// them once there are enough.
+func (b *block) shift(crest float64) (oldest float64, full bool) {
+	if b.recents < recentBlocks {
+		b.recent[b.recents] = float32(crest)
+		b.recents++
+		return 0, false
+	}
+	oldest = float64(b.recent[0])
+	copy(b.recent[:], b.recent[1:])
+	b.recent[recentBlocks-1] = float32(crest)
+	return oldest, true
+}
+
+// learnCrest learns the crest of a block, for the entity and for its peers: what fired as if
+// it had been just below the level.
+func (s *Shard) learnCrest(r *rule, e *entity, w *watch, crest float64) {
 	b := &w.block
 	crest = min(crest, b.level)
 	if b.past.Blocks() >= leastPast {
@@ -81,7 +103,6 @@ func (s *Shard) learnCrest(r *rule, e *entity, w *watch, crest float64) float64 
 	}
 	b.past.Learn(crest)
 	s.tell(e, r, toldCrest, 0, math.Float64bits(crest))
-	return crest
 }
 
 // level is the log evidence at which the rule fires on an entity with the given past and
@@ -132,12 +153,20 @@ func (b *block) appendState(to []byte) []byte {
 	to = binary.AppendVarint(to, b.at)
 	to = append(to, byte(truth(b.begun)))
 	to = appendFloat(appendFloat(to, b.crest), b.level)
+	to = append(to, b.recents)
+	for _, crest := range b.recent[:b.recents] {
+		to = appendFloat(to, float64(crest))
+	}
 	to, _ = b.past.AppendBinary(to) // never refuses
 	return to
 }
 
 func (b *block) load(r *reader) {
 	b.at, b.begun, b.crest, b.level = r.varint(), r.uvarint() == 1, r.float(), r.float()
+	b.recents = uint8(min(r.uvarint(), recentBlocks))
+	for i := range b.recent[:b.recents] {
+		b.recent[i] = float32(r.float())
+	}
 	if r.err == nil {
 		r.b, r.err = b.past.DecodeBinary(r.b)
 	}

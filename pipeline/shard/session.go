@@ -110,7 +110,8 @@ func (s *Shard) closeSession(r *rule, e *entity, w *watch, se *session) {
 		}
 	}
 	if se.counts {
-		crest := s.learnCrest(r, e, w, se.crest)
+		crest := min(se.crest, w.block.level) // what fired counts as if just below
+		s.learnCrest(r, e, w, crest)
 		w.sessions.past.Add(crest)
 		w.block.level = w.sessions.level(r, w)
 	}

@@ -182,14 +182,12 @@ func (w *watch) judgement(r *rule, e *entity) Judgement {
 	return Judgement{r.Compiled, e.key, w.known(r), w.total, w.block.level, r.values}
 }
 
-// rising reports whether there is evidence that has not fallen back.
-func (w *watch) rising() bool { return w.total > w.block.level/4 }
-
 // markFirstBad remembers the call with which the evidence began to rise, until it has
 // fallen back.
 func (w *watch) markFirstBad(r *rule, c *telemetry.Call) {
+	rising := w.total > w.block.level/4
 	switch {
-	case !w.rising():
+	case !rising:
 		w.firstBad = w.firstBad[:0]
 	case len(w.firstBad) == 0:
 		w.firstBad = append(w.firstBad, c.ID...)
