@@ -123,6 +123,15 @@ func (b *CountBaseline) LogTail(n float64) float64 {
 // LogTail rounds up: what LogMidP and LogRandomP need.
 func (b *CountBaseline) LogTails(n float64) (tail, next float64) { return b.law.logTails(n - 1) }
 
+// LogMidP returns the logarithm of the mid-p-value of a whole n, as the function LogMidP does from
+// LogTails but for a third of the cost. For an n up to the mean it returns 0, as LogTail does.
+func (b *CountBaseline) LogMidP(n float64) float64 {
+	if !(n > 1+b.law.mean) {
+		return 0
+	}
+	return b.law.logMidP(n - 1)
+}
+
 // Quantile returns the smallest n with P(N ≤ n) ≥ p: 1 for p ≤ 0, +Inf for p ≥ 1. Small n are
 // counted up to, about 50 ns; others take a search of about 2·log2(n) steps of the law.
 func (b *CountBaseline) Quantile(p float64) float64 { return 1 + b.law.quantile(p) }
@@ -250,6 +259,18 @@ func (l *nbinom) logTail(k float64) float64 {
 		sum = 1 / max(1-q, 1e-300)
 	}
 	return min(0, l.logPMF(k)+math.Log(sum))
+}
+
+// logMidP returns the logarithm of the mean of P(M ≥ k) and P(M ≥ k+1) for whole k > mean, which are
+// P(M = k) times the same continued fraction, and times that less 1.
+func (l *nbinom) logMidP(k float64) float64 {
+	k = min(math.Ceil(k), maxCount)
+	if k > l.mean && l.mean*l.size <= fastMean*(l.mean+l.size) {
+		if sum, ok := betaFraction(l.x, k, l.size); ok {
+			return min(0, l.logPMF(k)+math.Log(sum-0.5))
+		}
+	}
+	return LogMidP(l.logTails(k))
 }
 
 // fastMean keeps the continued fraction to some tens of steps, where r is not far below 1.

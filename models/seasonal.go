@@ -172,6 +172,16 @@ func (b *SeasonalCount) LogTails(n float64, t int64) (tail, next float64) {
 	return b.law.logTails(n - 1)
 }
 
+// LogMidP returns the logarithm of the mid-p-value of a whole n for a slot at t, 0 for an n up to
+// the mean.
+func (b *SeasonalCount) LogMidP(n float64, t int64) float64 {
+	b.turn(slotOf(t, hourOfTime))
+	if !(n > 1+b.law.mean) {
+		return 0
+	}
+	return b.law.logMidP(n - 1)
+}
+
 // Quantile returns the smallest n with P(N ≤ n) ≥ p for a slot at t: 1 for p ≤ 0, +Inf for
 // p ≥ 1.
 func (b *SeasonalCount) Quantile(p float64, t int64) float64 {

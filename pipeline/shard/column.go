@@ -59,7 +59,8 @@ func (k *column) of(plan *detector.Plan, value []byte) []uint64 {
 // classify sets the shard's bits to the conditions that hold for the call.
 func (s *Shard) classify(c *telemetry.Call) {
 	clear(s.bits)
-	s.shaped = false
+	clear(s.hashes)
+	s.shape = hashed{}
 	for i := range s.columns {
 		k := &s.columns[i]
 		value, ok := fieldValue(c, k.field, k.context)

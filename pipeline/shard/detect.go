@@ -59,20 +59,15 @@ func (w *watch) appendSamples(samples []detector.Sample, r *rule, e *entity, t i
 		Time: time.Unix(0, t).UTC(), Tenant: tenant, EntityBy: by.String(), Entity: name, Detector: r.ID,
 	}
 	known := w.known(r)
-	told := make([]bool, len(r.Features))
 	for i := range w.evidence {
 		at := r.Evidence[i].Feature
-		told[at] = true
 		sample := base
 		sample.Feature, sample.Known = r.Features[at].Name, known
 		sample.LogEvidence = finite(w.evidence[i].detector.Log())
 		w.explain(&sample, r, i)
 		samples = append(samples, sample)
 	}
-	for i := range w.features {
-		if told[i] {
-			continue
-		}
+	for _, i := range r.bare {
 		sample := base
 		sample.Feature, sample.Observed = r.Features[i].Name, w.features[i].value
 		samples = append(samples, sample)

@@ -66,10 +66,17 @@ func (e *entity) advance(at position) bool {
 	return true
 }
 
-// watch returns the state that the entity keeps for a rule, nil if it has not met it.
-func (e *entity) watch(r *rule) *watch {
+// watch returns the state that the entity keeps for a rule, nil if it has not met it. turn is where
+// to look first; it becomes the place after the one found.
+func (e *entity) watch(r *rule, turn *int) *watch {
+	// Mostly they were met in the order of the rules, in which they are asked for.
+	if i := *turn; i < len(e.watches) && e.watches[i].rule == r {
+		*turn++
+		return &e.watches[i]
+	}
 	for i := range e.watches {
 		if e.watches[i].rule == r {
+			*turn = i + 1
 			return &e.watches[i]
 		}
 	}

@@ -19,6 +19,7 @@ type evidence struct {
 	open     float64
 	draws    float64 // in the open slot: of kinds, fresh or not, or of edges
 	detector models.EDetector
+	weighed  bool // the detector knows what the open slot holds
 }
 
 func newEvidence(r *rule, i int) evidence {
@@ -76,14 +77,13 @@ func (ev *evidence) logTails(t int64) (tail, beyond float64, ok bool) {
 // logP returns the logarithm of the p-value that is the open slot's evidence: of counts the
 // mid-p, which is no p-value and yet gives a valid e-value.
 func (ev *evidence) logP(t int64) float64 {
-	tail := ev.logTail(t)
-	if ev.sizes != nil || tail == 0 {
-		return tail // most calls end here
+	switch {
+	case ev.counts != nil:
+		return ev.counts.LogMidP(ev.open)
+	case ev.seasonal != nil:
+		return ev.seasonal.LogMidP(ev.open, t)
 	}
-	if tail, beyond, ok := ev.logTails(t); ok {
-		return models.LogMidP(tail, beyond)
-	}
-	return tail
+	return ev.logTail(t)
 }
 
 // doubt takes from the baseline's certainty, so that it relearns soon.
@@ -97,7 +97,13 @@ func (ev *evidence) doubt() {
 		ev.sizes.Doubt(priorMost)
 	}
 	ev.open, ev.draws = 0, 0
+	ev.reset()
+}
+
+// reset forgets the evidence.
+func (ev *evidence) reset() {
 	ev.detector.Reset()
+	ev.weighed = false
 }
 
 // suppose lets the baselines of an entity that has no past begin with what its peers are like.
@@ -137,8 +143,10 @@ func (ev *evidence) learn(t int64) {
 	}
 }
 
-// take adds the call to what the open slot holds.
+// take adds the call to what the open slot holds. What it holds and the baseline say all there is
+// to say: where the call adds nothing the evidence stays as it was.
 func (ev *evidence) take(spec *detector.Feature, f *feature, c *telemetry.Call) {
+	was := ev.open
 	switch spec.Kind {
 	case detector.KindMax:
 		ev.open = max(ev.open, amount(spec.Measure, c))
@@ -151,6 +159,7 @@ func (ev *evidence) take(spec *detector.Feature, f *feature, c *telemetry.Call) 
 	default:
 		ev.open += amount(spec.Measure, c)
 	}
+	ev.weighed = ev.weighed && ev.open == was
 }
 
 // weigh turns what the call at t showed into e-values, each of which has a mean of at most 1
@@ -169,8 +178,10 @@ func (w *watch) weigh(r *rule, c *telemetry.Call) {
 				ev.detector.Mul(f.kinds.logE())
 			}
 		default:
-			ev.take(spec, f, c)
-			ev.detector.Set(models.LogEFromLogP(ev.logP(begin)))
+			if ev.take(spec, f, c); !ev.weighed {
+				ev.detector.Set(models.LogEFromLogP(ev.logP(begin)))
+				ev.weighed = true
+			}
 		}
 		w.total = logAddExp(w.total, r.logWeights[i]+ev.detector.Log())
 	}
@@ -181,7 +192,7 @@ func logAddExp(a, b float64) float64 {
 	if a < b {
 		a, b = b, a
 	}
-	if math.IsInf(b, -1) {
+	if b-a < -40 || math.IsInf(b, -1) { // less than the last digit
 		return a
 	}
 	return a + math.Log1p(math.Exp(b-a))

@@ -90,7 +90,8 @@ func (s *Shard) observeFeature(r *rule, w *watch, i int, se *session, c *telemet
 	case detector.KindBurst:
 		f.value = 0
 		if h, ok := s.hash(r, i, c); ok {
-			f.value = f.burst.Score(xxhash.Sum64(c.Agent), h, floorDiv(t, int64(time.Minute)))
+			agent, _ := s.fieldHash(c, detector.FieldAgent, "")
+			f.value = f.burst.Score(agent, h, floorDiv(t, int64(time.Minute)))
 		}
 	case detector.KindDepth:
 		f.value = float64(max(len(c.Chain), 1))
@@ -103,7 +104,8 @@ func (s *Shard) observeFeature(r *rule, w *watch, i int, se *session, c *telemet
 func (s *Shard) hash(r *rule, i int, c *telemetry.Call) (uint64, bool) {
 	switch field := r.Features[i].Field; field {
 	case detector.FieldCall:
-		return pairHash(xxhash.Sum64(c.Action), s.hashShape(c)), true
+		action, _ := s.fieldHash(c, detector.FieldAction, "")
+		return pairHash(action, s.hashShape(c)), true
 	case detector.FieldShape:
 		return s.hashShape(c), len(c.Resource) > 0
 	case detector.FieldChain:
@@ -113,22 +115,33 @@ func (s *Shard) hash(r *rule, i int, c *telemetry.Call) (uint64, bool) {
 		}
 		return h, len(c.Chain) > 0
 	default:
-		v, ok := fieldValue(c, field, r.contexts[i])
-		if !ok {
-			return 0, false
-		}
-		return xxhash.Sum64(v), true
+		return s.fieldHash(c, field, r.contexts[i])
 	}
 }
 
-// hashShape returns the hash of the call's resource without the numbers in it. It is made
-// once for a call, however many features ask.
-func (s *Shard) hashShape(c *telemetry.Call) uint64 {
-	if !s.shaped {
-		s.scratch = appendShape(s.scratch[:0], c.Resource)
-		s.shape, s.shaped = xxhash.Sum64(s.scratch), true
+// hashed is a hash that is made once for a call, however many features ask.
+type hashed struct {
+	hash     uint64
+	made, ok bool // ok: the call has the field
+}
+
+// fieldHash returns the hash of a field of the call that was classified last, and whether the call has it.
+func (s *Shard) fieldHash(c *telemetry.Call, f detector.Field, context string) (uint64, bool) {
+	h := &s.hashes[f]
+	if !h.made {
+		v, ok := fieldValue(c, f, context)
+		*h = hashed{xxhash.Sum64(v), true, ok}
 	}
-	return s.shape
+	return h.hash, h.ok
+}
+
+// hashShape returns the hash of the call's resource without the numbers in it.
+func (s *Shard) hashShape(c *telemetry.Call) uint64 {
+	if !s.shape.made {
+		s.scratch = appendShape(s.scratch[:0], c.Resource)
+		s.shape = hashed{xxhash.Sum64(s.scratch), true, true}
+	}
+	return s.shape.hash
 }
 
 // appendShape appends b with each run of digits as one 0.

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,6 +18,7 @@ type rule struct {
 	shape      uint64    // hash of what its learned state depends on
 	logWeights []float64 // of Evidence, summing to 1 before the logarithm
 	windowed   []bool    // by feature: the hard limit reads it, so its window is kept
+	bare       []int     // features that no evidence reads
 	contexts   []string  // by feature: the context key, where its field is a context entry
 	values     []float64 // scratch for the hard limit
 	sessions   bool      // a feature or the evidence asks for sessions
@@ -41,6 +43,11 @@ func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 	if d.When != nil {
 		for _, i := range d.When.Features() {
 			r.windowed[i] = true
+		}
+	}
+	for i := range d.Features {
+		if !slices.ContainsFunc(d.Evidence, func(ev detector.Evidence) bool { return ev.Feature == i }) {
+			r.bare = append(r.bare, i)
 		}
 	}
 	shape := d.ID + "|" + d.GroupBy.String() + "|" + d.Slot.String()

@@ -5,8 +5,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/models"
 	"github.com/estop-project/estop/pipeline/telemetry"
@@ -61,7 +59,7 @@ func (ss *sessions) find(key uint64) *session {
 
 // session returns the session of the call at t, begun if it is new. Then those that ended are closed.
 func (s *Shard) session(r *rule, e *entity, w *watch, c *telemetry.Call, t int64) *session {
-	key := xxhash.Sum64(c.Session)
+	key, _ := s.fieldHash(c, detector.FieldSession, "")
 	se := w.sessions.find(key)
 	if se != nil && t-se.last <= sessionIdle {
 		se.last = max(se.last, t)
@@ -111,7 +109,7 @@ func (s *Shard) closeSession(r *rule, e *entity, w *watch, se *session) {
 	}
 	if se.counts {
 		crest := min(se.crest, w.block.level) // what fired counts as if just below
-		s.learnCrest(r, e, w, crest)
+		s.learnCrest(r, e, w, crest, se.crest >= w.block.level)
 		w.sessions.past.Add(crest)
 		w.block.level = w.sessions.level(r, w)
 	}
@@ -166,7 +164,7 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 	w.firstBad = append(w.firstBad[:0], se.firstBad...)
 	se.fired = true
 	for i := range w.evidence { // what the samples tell
-		w.evidence[i].detector.Reset()
+		w.evidence[i].reset()
 		w.evidence[i].detector.Mul(se.logs[i])
 	}
 	quiet := w.quietUntil
@@ -195,7 +193,9 @@ func newSequence(f detector.Field) *sequence {
 // follow returns how surprising the call is after the others of its session, in nats, and
 // learns it unless the session has fired.
 func (s *Shard) follow(r *rule, i int, q *sequence, se *session, c *telemetry.Call) float64 {
-	sc := models.SessionCall{Action: xxhash.Sum64(c.Action), Value: xxhash.Sum64(c.Resource), Tokens: s.tokens[:0]}
+	action, _ := s.fieldHash(c, detector.FieldAction, "")
+	resource, _ := s.fieldHash(c, detector.FieldResource, "")
+	sc := models.SessionCall{Action: action, Value: resource, Tokens: s.tokens[:0]}
 	if q.chain != nil {
 		h, _ := s.hash(r, i, c)
 		sc.Action, sc.Value = h, h

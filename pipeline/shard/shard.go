@@ -112,8 +112,9 @@ type Shard struct {
 	columns []column        // fields that conditions test, classified by value
 	bits    []uint64        // of the call under way
 	key     []byte
-	shape   uint64 // hash of the call's shape, once shaped
-	shaped  bool
+	turn    int      // of its entity's watches
+	hashes  []hashed // of the fields of the call under way
+	shape   hashed   // of its resource's shape
 	scratch []byte
 	tokens  []uint64
 
@@ -155,6 +156,7 @@ func (s *Shard) setPlan(plan *detector.Plan) {
 	s.plan = plan
 	s.bits = make([]uint64, plan.Words)
 	s.columns = newColumns(plan, s.opt.MaxValues)
+	s.hashes = make([]hashed, int(detector.FieldContext)+len(plan.ContextKeys))
 	s.rules = [groups][]*rule{}
 	for i, d := range plan.Detectors {
 		s.rules[d.GroupBy] = append(s.rules[d.GroupBy], newRule(i, d, plan.ContextKeys))
@@ -233,6 +235,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 	if e.calls++; e.calls == 1 {
 		e.first = t
 	}
+	s.turn = 0
 	for _, r := range rules {
 		if !r.Match.Eval(s.bits) || r.excepted(s.bits, t) {
 			continue
@@ -243,12 +246,12 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 
 // apply takes one matching call into the state that a rule keeps for an entity.
 func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source) {
-	w := e.watch(r)
+	w := e.watch(r, &s.turn)
 	if w == nil {
 		w = s.meet(r, e)
 	}
 	if r.HasRelearn {
-		w.renew(r, e, c, t)
+		s.renew(r, e, w, c, t)
 	}
 	if w.begin(r, e, t) && !w.counted {
 		w.counted = true

@@ -3,8 +3,6 @@ package shard
 import (
 	"math"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
@@ -82,7 +80,7 @@ func (w *watch) begin(r *rule, e *entity, t int64) (warmed bool) {
 func (w *watch) calm() {
 	w.total = math.Inf(-1)
 	for i := range w.evidence {
-		w.evidence[i].detector.Reset()
+		w.evidence[i].reset()
 	}
 }
 
@@ -94,12 +92,12 @@ func (w *watch) high(r *rule) bool { return w.total > w.block.level/2 && w.known
 // before: what the entity now does it may never have done. It is not judged by its own past
 // until it has been seen in as many calls and slots as at first, however long that takes. Once a
 // day at most: versions are what an agent says of itself.
-func (w *watch) renew(r *rule, e *entity, c *telemetry.Call, t int64) {
-	v, ok := fieldValue(c, r.Relearn, r.relearn)
+func (s *Shard) renew(r *rule, e *entity, w *watch, c *telemetry.Call, t int64) {
+	h, ok := s.fieldHash(c, r.Relearn, r.relearn)
 	if !ok {
 		return
 	}
-	h := xxhash.Sum64(v) | 1
+	h |= 1
 	was := w.version
 	w.version = h
 	if was == 0 || was == h || w.relearned != 0 && t-w.relearned < int64(relearnAfter) {
@@ -210,7 +208,7 @@ func (s *Shard) close(r *rule, e *entity, w *watch) {
 		if !high {
 			ev.learn(begin)
 		}
-		ev.open, ev.draws = 0, 0
+		ev.open, ev.draws, ev.weighed = 0, 0, false
 		ev.detector.Close()
 	}
 	if high {
@@ -239,7 +237,7 @@ func (w *watch) fired(until int64) {
 	w.calm()
 	w.firstBad = w.firstBad[:0]
 	for i := range w.evidence {
-		w.evidence[i].open, w.evidence[i].draws = 0, 0
+		w.evidence[i].open, w.evidence[i].draws, w.evidence[i].weighed = 0, 0, false
 	}
 	for i := range w.features {
 		if k := w.features[i].kinds; k != nil {
