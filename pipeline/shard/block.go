@@ -15,7 +15,8 @@ type block struct {
 	begun bool
 	crest float64 // the highest log evidence in it
 	// recent are the crests of the blocks before it, not learned yet. An attack that grows
-	// day by day must not raise the level that it is held against.
+	// day by day must not raise the level that it is held against. That of one that fired is the
+	// level, below 0.
 	recent  [recentBlocks]float32
 	recents uint8
 	past    models.Crest
@@ -65,8 +66,8 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	b := &w.block
 	ended := b.ends(r, w.latest)
 	if ended && w.settled {
-		if crest, full := b.shift(min(b.crest, b.level)); full {
-			s.learnCrest(r, e, w, crest)
+		if crest, cut, full := b.shift(b.crest); full {
+			s.learnCrest(r, e, w, crest, cut)
 			b.level = r.level(&b.past, w.peers)
 		}
 	}
@@ -78,27 +79,33 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	}
 }
 
-// shift puts the crest of a block that ended among the recent ones, and returns the oldest of
-// them once there are enough.
-func (b *block) shift(crest float64) (oldest float64, full bool) {
+// shift puts the crest of a block that ended among the recent ones, cut off at the level, and
+// returns the oldest of them once there are enough.
+func (b *block) shift(crest float64) (oldest float64, cut, full bool) {
+	if crest >= b.level {
+		crest = -b.level
+	}
 	if b.recents < recentBlocks {
 		b.recent[b.recents] = float32(crest)
 		b.recents++
-		return 0, false
+		return 0, false, false
 	}
 	oldest = float64(b.recent[0])
 	copy(b.recent[:], b.recent[1:])
 	b.recent[recentBlocks-1] = float32(crest)
-	return oldest, true
+	return math.Abs(oldest), oldest < 0, true
 }
 
-// learnCrest learns the crest of a block, for the entity and for its peers: what fired as if
-// it had been just below the level.
-func (s *Shard) learnCrest(r *rule, e *entity, w *watch, crest float64) {
+// learnCrest learns the crest of a block, for the entity and for its peers. It is cut where it
+// fired, which counts as if it had been just below the level.
+func (s *Shard) learnCrest(r *rule, e *entity, w *watch, crest float64, cut bool) {
 	b := &w.block
-	crest = min(crest, b.level)
 	if b.past.Blocks() >= leastPast {
-		s.tell(e, r, toldTail, 0, math.Float64bits(-b.past.LogTail(crest, w.peers.square.mean)))
+		tail := byte(toldTail)
+		if cut {
+			tail = toldCutTail
+		}
+		s.tell(e, r, tail, 0, math.Float64bits(-b.past.LogTail(crest, w.peers.square.mean)))
 		s.tell(e, r, toldDeviation, 0, math.Float64bits(b.past.Deviation(crest)))
 	}
 	b.past.Learn(crest)
@@ -126,15 +133,17 @@ func (r *rule) level(past *models.Crest, peers *peerRule) float64 {
 // tails are how rare the crests of an entity's blocks were by its own past, asked of all
 // entities of a tenant: where it is right, -log p has an exponential law with mean 1. Real
 // crests have heavier tails.
-type tails struct{ n, over, excess float64 }
+type tails struct{ n, over, whole, excess float64 }
 
 // tailFrom is from where on the tail of -log p is looked at: one block in 20.
 var tailFrom = math.Log(20)
 
-func (t *tails) add(x float64) {
+// add takes in the -log p of a crest. Of one that is cut it would have been x or more.
+func (t *tails) add(x float64, cut bool) {
 	t.n++
 	if x > tailFrom {
 		t.over++
+		t.whole += truth(!cut)
 		t.excess += x - tailFrom
 	}
 }
@@ -142,10 +151,13 @@ func (t *tails) add(x float64) {
 // need returns the -log p that is exceeded in one of so many blocks: beyond tailFrom the law
 // is taken for exponential with the share and the mean excess that were seen (peaks over a
 // threshold; Pickands 1975, with shape 0), and beforehand with those of 40 blocks that are
-// somewhat worse than they should be.
+// somewhat worse than they should be. The mean is that of excesses of which some are cut: their
+// sum by the number of the whole ones (the greatest likelihood under censoring; Epstein and
+// Sobel 1953). Were all taken for whole, the level would settle where up to e times as many
+// blocks reach it as the budget allows.
 func (t *tails) need(blocks float64) float64 {
 	share := (t.over + 2) / (t.n + 40)
-	mean := (t.excess + 6) / (t.over + 4)
+	mean := (t.excess + 6) / (t.whole + 4)
 	return max(math.Log(blocks), tailFrom+max(mean, 1)*math.Log(max(1, blocks*share)))
 }
 

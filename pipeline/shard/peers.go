@@ -74,6 +74,7 @@ const (
 	toldCrest            // the crest of its evidence in a block
 	toldTail             // -log p of that crest, by its own past
 	toldDeviation        // how far it lies from the middle of its own past
+	toldCutTail          // toldTail of a crest that fired and would have risen on
 )
 
 const (
@@ -162,8 +163,8 @@ func (p *peers) take(t telling, rules []*rule) {
 		}
 	case toldCrest:
 		pr.crests.Learn(1 + max(x, 0))
-	case toldTail:
-		pr.tails.add(x)
+	case toldTail, toldCutTail:
+		pr.tails.add(x, t.what == toldCutTail)
 	case toldDeviation:
 		pr.square.add(x * x)
 	case toldKind:
@@ -300,7 +301,10 @@ func (p *peerRule) appendState(b []byte) []byte {
 	for _, m := range p.rates {
 		b = m.append(b)
 	}
-	b = p.square.append(appendFloat(appendFloat(appendFloat(b, p.tails.n), p.tails.over), p.tails.excess))
+	for _, x := range [...]float64{p.tails.n, p.tails.over, p.tails.whole, p.tails.excess} {
+		b = appendFloat(b, x)
+	}
+	b = p.square.append(b)
 	b, _ = p.crests.AppendBinary(b) // the models never refuse
 	for _, k := range p.kinds {
 		if k != nil {
@@ -343,7 +347,7 @@ func (p *peerRule) load(b []byte) error {
 	for i := range p.rates {
 		p.rates[i] = r.means()
 	}
-	p.tails, p.square = tails{r.float(), r.float(), r.float()}, r.means()
+	p.tails, p.square = tails{r.float(), r.float(), r.float(), r.float()}, r.means()
 	if r.err != nil {
 		return r.err
 	}
