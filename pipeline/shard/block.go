@@ -66,7 +66,7 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	b := &w.block
 	ended := b.ends(r, w.latest)
 	if ended && w.settled {
-		if crest, cut, full := b.shift(b.crest); full {
+		if crest, cut, learned := b.shift(b.crest); learned {
 			s.learnCrest(r, e, w, crest, cut)
 			b.level = r.level(&b.past, w.peers)
 		}
@@ -80,10 +80,13 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 }
 
 // shift puts the crest of a block that ended among the recent ones, cut off at the level, and
-// returns the oldest of them once there are enough.
-func (b *block) shift(crest float64) (oldest float64, cut, full bool) {
+// returns the oldest of them once there are enough. A past that is too short takes it in at once.
+func (b *block) shift(crest float64) (oldest float64, cut, learned bool) {
 	if crest >= b.level {
 		crest = -b.level
+	}
+	if b.past.Blocks() < leastPast {
+		return math.Abs(crest), crest < 0, true
 	}
 	if b.recents < recentBlocks {
 		b.recent[b.recents] = float32(crest)

@@ -352,3 +352,74 @@ quiet: 5m
 func fresh(s *stage, at time.Duration, resource string) float64 {
 	return s.call("a", at, on(resource)).Values[0]
 }
+
+// In how many agent-days an honest agent, whose hours hang together in days that are busier or
+// quieter as a whole, reaches the level that the budget asks of the baseline, which takes hours for
+// independent; and in how many it is stopped, which takes that its past does not know of it either.
+//
+// Where days differ by no more than that, the past keeps the budget or nearly does. Where a job of six hours comes
+// on one day of twenty, a mixture of two sorts of days, it is overdrawn: the past is taken for one of a
+// single sort, and each hour of the job is an alarm once the day is.
+func TestThePastKeepsTheBudgetWhereTheBaselineAloneWouldNot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays years of calls")
+	}
+	const agents, days, warmup = 24, 84, 14
+	batch := func(rng *rand.Rand) func(hour int) float64 { // now and then a job of six hours
+		busy := 0
+		return func(hour int) float64 {
+			if hour%24 == 0 && rng.IntN(20) == 0 {
+				busy = hour + 6
+			}
+			if hour < busy {
+				return 80
+			}
+			return 5
+		}
+	}
+	for _, kind := range []string{"flat", "office", "tides", "batch"} {
+		for _, allowed := range []float64{10, 100} {
+			patient := replace(hourly, "per 1000", fmt.Sprintf("per %.0f", allowed), "slots: 24", "slots: 168, time: 14d")
+			least := plan(t, patient).Detectors[0].Level
+			rng := rand.New(rand.NewPCG(21, uint64(allowed)))
+			s := newStage(t, patient)
+			var workers []*worker
+			for i := range agents {
+				profile := profiles[kind]
+				if kind == "batch" {
+					profile = batch(rng)
+				}
+				workers = append(workers, &worker{name: fmt.Sprint("a-", i), profile: profile})
+			}
+			crossed, stopped := 0, map[string]bool{}
+			s.fire = func(at time.Duration, d *detector.Detection) { stopped[fmt.Sprint(d.Agent, int(at.Hours())/24)] = true }
+			above := make([]bool, agents)
+			for hour := range days * 24 {
+				if hour%24 == 0 {
+					clear(above)
+				}
+				for i, w := range workers {
+					n := w.calls(rng, hour)
+					for k := range n {
+						j := s.call(w.name, time.Duration(hour)*time.Hour+time.Duration(k)*time.Hour/time.Duration(n))
+						if j.Known && j.Evidence >= least && !above[i] {
+							above[i] = true
+							crossed++
+						}
+					}
+				}
+			}
+			share := allowed / (agents * (days - warmup)) // of the budget, for each
+			alone, kept, alarms := share*float64(crossed), share*float64(len(stopped)), share*float64(len(s.found))
+			t.Logf("%-6s 1 in %3.0f agent-days: %.2f times as many would the baseline alone stop, %.2f are stopped, with %.2f alarms (of %d agent-days)",
+				kind, allowed, alone, kept, alarms, agents*(days-warmup))
+			most := 2.0 // of the few that the rarer budget allows, noise makes many
+			if kind == "batch" {
+				most = 4
+			}
+			if kept > most {
+				t.Errorf("%s: %.2f times the budget of one in %v agent-days are stopped", kind, kept, allowed)
+			}
+		}
+	}
+}
