@@ -278,18 +278,18 @@ warmup: {calls: 50, slots: 10}
 }
 
 func TestWhileEvidenceIsHighNothingIsLearned(t *testing.T) {
-	s := newStage(t, replace(hourly, "1 per 1000 agent", "1 per 1000000000 agent"))
+	s := newStage(t, replace(hourly, "1 per 1000 agent", "1 per 100000 agent"))
 	rng := rand.New(rand.NewPCG(8, 3))
-	for h := range 200 {
+	for h := range 400 {
 		s.hours("a", h, 4+rng.IntN(5))
 	}
 	usual := s.expected("a")
 	frozen, high := 0.0, 0
-	for h := 200; s.alarms("a") == 0; h++ {
-		if h > 400 {
-			t.Fatal("three times as many calls for 200 hours are not found")
+	for h := 400; s.alarms("a") == 0; h++ {
+		if h > 600 {
+			t.Fatal("twice as many calls for 200 hours are not found")
 		}
-		j := s.hours("a", h, 14)
+		j := s.hours("a", h, 12)
 		if j.Evidence <= j.Level/2 {
 			continue
 		}
