@@ -21,6 +21,9 @@ const (
 	mostRampDays = 15
 )
 
+// hours of the day at which attacks begin, by the script in turn.
+var hours = []time.Duration{9 * time.Hour, 14 * time.Hour, 20 * time.Hour, 3 * time.Hour}
+
 // victims is how many agents of a fleet play a script, by strength.
 var victims = map[fleet.Strength]int{fleet.Low: 1, fleet.Middle: 2, fleet.High: 1}
 
@@ -35,6 +38,7 @@ type part struct {
 // no attack hides behind another.
 type branch struct {
 	parts []part
+	at    time.Time // when they begin
 	until time.Time
 }
 
@@ -92,10 +96,9 @@ func cast(m *measurement, f *fleet.Fleet, seed int, at time.Time) []*branch {
 			}
 			turn := s + victims[strength]*seed // so that the kinds take turns over the seeds
 			for range m.much(victims[strength], 1) {
-				// They begin at all hours.
-				begin := at.Add(time.Duration(pool.taken*7%24) * time.Hour)
+				begin := at.Add(hours[s%len(hours)])
 				if p, ok := pool.find(f, script.Kind, strength, turn, begin); ok {
-					branches = place(branches, p)
+					branches = place(branches, p, begin)
 				}
 				turn++
 			}
@@ -106,9 +109,8 @@ func cast(m *measurement, f *fleet.Fleet, seed int, at time.Time) []*branch {
 
 // pool are the agents that can go bad, by kind.
 type pool struct {
-	of    map[fleet.AgentKind][]fleet.Agent
-	next  map[fleet.AgentKind]int
-	taken int
+	of   map[fleet.AgentKind][]fleet.Agent
+	next map[fleet.AgentKind]int
 }
 
 // newPool takes the agents that are known by a time.
@@ -133,7 +135,6 @@ func (p *pool) find(f *fleet.Fleet, kind fleet.Kind, strength fleet.Strength, tu
 			p.next[of]++
 			fa, err := f.Attack(kind, strength, agent.Name, at)
 			if err == nil && !fa.Start.IsZero() {
-				p.taken++
 				return newPart(fa, scriptName(kind, strength), string(of)), true
 			}
 		}
@@ -162,16 +163,16 @@ func length(p part) int {
 	return slices.IndexFunc(lengths, func(d time.Duration) bool { return p.until.Sub(p.Start) <= d+1 })
 }
 
-// place adds an attack to the first branch of its length in which its tenant has none.
-func place(branches []*branch, p part) []*branch {
+// place adds an attack to the first branch of its length and hour in which its tenant has none.
+func place(branches []*branch, p part, at time.Time) []*branch {
 	for _, b := range branches {
 		taken := slices.ContainsFunc(b.parts, func(o part) bool { return o.Tenant == p.Tenant })
-		if !taken && length(b.parts[0]) == length(p) {
+		if !taken && b.at.Equal(at) && length(b.parts[0]) == length(p) {
 			b.add(p)
 			return branches
 		}
 	}
-	b := &branch{}
+	b := &branch{at: at}
 	b.add(p)
 	return append(branches, b)
 }

@@ -24,8 +24,12 @@ const (
 	timed     = 2 // the player that nothing is asked but detections
 )
 
-// settleAfter is after how much of the calls' own time a runner settles.
-const settleAfter = 6 * time.Hour
+// A runner settles after each settleAfter of the calls' own time, and who has been quiet for
+// restAfter rests: days, where in production it is minutes, for here days pass in a second.
+const (
+	settleAfter = 6 * time.Hour
+	restAfter   = 2 * day
+)
 
 // honest plays calls of which none is an attack, at each budget: whatever is stopped is stopped
 // for nothing.
@@ -63,7 +67,7 @@ func newHonest(plan *detector.Plan, kinds map[string]string, bySession bool) *ho
 	h := &honest{sorts: map[string]*tally{}, kinds: kinds, p: newCalibration(), batch: make([]telemetry.Call, batchSize)}
 	for i, k := range budgets {
 		scaled := plan.ScaleBudget(k)
-		opt := shard.Options{}
+		opt := shard.Options{RestAfter: restAfter}
 		if i == asShipped {
 			opt.Judged, opt.PValue = h.judged, h.p.add
 		}

@@ -20,7 +20,7 @@ type judge struct {
 // newJudge begins with nothing, or where a checkpoint ends.
 func newJudge(plan *detector.Plan, from *backtest.Checkpoint) (*judge, error) {
 	j := &judge{plan: plan, score: math.Inf(-1)}
-	opt := shard.Options{Judged: j.judged}
+	opt := shard.Options{Judged: j.judged, RestAfter: restAfter}
 	if from == nil {
 		j.Runner = backtest.NewRunner(plan, opt)
 		return j, nil
@@ -72,7 +72,7 @@ func (s *settler) after(c *telemetry.Call) {
 // learn plays calls and returns what a runner has learned from them.
 func learn(plan *detector.Plan, calls func(yield func(*telemetry.Call) bool)) *backtest.Checkpoint {
 	var cp backtest.Checkpoint
-	s := settler{runner: backtest.NewRunner(plan, shard.Options{}), into: &cp}
+	s := settler{runner: backtest.NewRunner(plan, shard.Options{RestAfter: restAfter}), into: &cp}
 	for c := range calls {
 		s.runner.Call(c)
 		s.after(c)
