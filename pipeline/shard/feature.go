@@ -91,7 +91,8 @@ func (s *Shard) observeFeature(r *rule, w *watch, i int, se *session, c *telemet
 		f.value = 0
 		if h, ok := s.hash(r, i, c); ok {
 			agent, _ := s.fieldHash(c, detector.FieldAgent, "")
-			f.value = f.burst.Score(agent, h, floorDiv(t, int64(time.Minute)))
+			f.burst.Score(agent, h, floorDiv(t, int64(time.Minute)))
+			f.value = f.burst.OwnReason().Surprise // who calls what others flood has nothing to answer for
 		}
 	case detector.KindDepth:
 		f.value = float64(max(len(c.Chain), 1))
