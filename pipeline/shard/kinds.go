@@ -31,20 +31,20 @@ type kinds struct {
 	known models.Novelty
 	held  []heldKind
 	last  uint64 // hash of the last call's kind
-	begun bool   // there was a last call
 	// Of the draws right after a fresh one: how many were fresh, and how many would have been
 	// with the probability of any draw.
 	again, expected float64
 
+	begun bool // there was a last call
 	// Of the last call:
-	counts bool    // it is evidence, one way or the other
-	fresh  bool    // a new kind; for surprise a turn to a new or held kind
-	p      float64 // probability, before the call, that it would be fresh
-	q      float64 // the same under the alternative that the evidence is for
+	counts bool // it is evidence, one way or the other
+	fresh  bool // a new kind; for surprise a turn to a new or held kind
 	// foreign says that the fresh kind was new to the peers too, which had the probability
 	// pForeign; 0 if there are too few peers to say.
 	foreign  bool
 	pForeign float64
+	p        float64 // probability, before the call, that it would be fresh
+	q        float64 // the same under the alternative that the evidence is for
 }
 
 type heldKind struct {

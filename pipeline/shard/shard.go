@@ -106,17 +106,19 @@ type Stats struct {
 
 // Shard holds the entities of one partition.
 type Shard struct {
-	plan    *detector.Plan
-	opt     Options
-	rules   [groups][]*rule // detectors by what they group by
-	columns []column        // fields that conditions test, classified by value
-	bits    []uint64        // of the call under way
-	key     []byte
-	turn    int      // of its entity's watches
-	hashes  []hashed // of the fields of the call under way
-	shape   hashed   // of its resource's shape
-	scratch []byte
-	tokens  []uint64
+	plan  *detector.Plan
+	opt   Options
+	rules [groups][]*rule // detectors by what they group by
+	// matching is how many of them match every call.
+	matching [groups]int
+	columns  []column // fields that conditions test, classified by value
+	bits     []uint64 // of the call under way
+	key      []byte
+	turn     int      // of its entity's watches
+	hashes   []hashed // of the fields of the call under way
+	shape    hashed   // of its resource's shape
+	scratch  []byte
+	tokens   []uint64
 
 	entities entities
 	peers    map[string]*peers // by key
@@ -128,7 +130,8 @@ type Shard struct {
 	at         position // of the last call
 	latest     int64    // the greatest time of a call
 	resting    int      // where rest goes on
-	packing    []byte   // scratch of rest
+	packing    []byte   // scratch of rest and wake
+	compressed []byte   // likewise
 
 	// Detections and Samples are the shard's output. Whoever drains them truncates them.
 	Detections []Detected
@@ -157,8 +160,11 @@ func (s *Shard) setPlan(plan *detector.Plan) {
 	s.bits = make([]uint64, plan.Words)
 	s.columns = newColumns(plan, s.opt.MaxValues)
 	s.hashes = make([]hashed, int(detector.FieldContext)+len(plan.ContextKeys))
-	s.rules = [groups][]*rule{}
+	s.rules, s.matching = [groups][]*rule{}, [groups]int{}
 	for i, d := range plan.Detectors {
+		if len(d.Match) == 0 {
+			s.matching[d.GroupBy]++
+		}
 		s.rules[d.GroupBy] = append(s.rules[d.GroupBy], newRule(i, d, plan.ContextKeys))
 	}
 }
@@ -289,6 +295,9 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 func (s *Shard) meet(r *rule, e *entity) *watch {
 	if e.peers == nil {
 		e.peers = s.peersOf(e.key)
+	}
+	if len(e.watches) == cap(e.watches) { // exactly: most entities meet all that match every call, and no more
+		e.watches = append(make([]watch, 0, max(len(e.watches)+1, s.matching[e.key[0]])), e.watches...)
 	}
 	e.watches = append(e.watches, newWatch(r, e.peers.of(r)))
 	w := &e.watches[len(e.watches)-1]

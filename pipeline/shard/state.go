@@ -44,9 +44,18 @@ func (s *Shard) Dirty() []EntityState {
 		states = append(states, EntityState{p.key, p.appendState(nil, s.at)})
 	}
 	clear(s.told)
-	s.entities.dirty, s.dirtyPeers, s.told = s.entities.dirty[:0], s.dirtyPeers[:0], s.told[:0]
+	s.entities.dirty, s.dirtyPeers, s.told = emptied(s.entities.dirty), emptied(s.dirtyPeers), emptied(s.told)
 	s.rest()
 	return states
+}
+
+// emptied returns the slice without elements. One that once grew large is given back.
+func emptied[T any](all []T) []T {
+	const large = 1 << 14
+	if cap(all) > large {
+		return nil
+	}
+	return all[:0]
 }
 
 // Restore takes in the state of an entity, or of peers. Features and baselines of detectors
@@ -150,6 +159,9 @@ func (s *Shard) load(e *entity, b []byte) ([]telling, error) {
 		w := newWatch(rule, e.peers.of(rule))
 		if err := w.load(body); err != nil {
 			return nil, fmt.Errorf("detector %q: %w", rule.ID, err)
+		}
+		if e.watches == nil {
+			e.watches = make([]watch, 0, min(n, uint64(len(s.rules[e.key[0]]))))
 		}
 		e.watches = append(e.watches, w)
 	}
