@@ -135,7 +135,9 @@ func (f Feature) insteadOfBaseline(key string) string {
 }
 
 // slotted says whether the feature, as evidence, is what one slot holds.
-func (f Feature) slotted() bool { return f.windowed() || f.Kind == KindRepeats || f.Kind == KindBurst }
+func (f Feature) slotted() bool {
+	return f.windowed() || f.Kind == KindRepeats || f.Kind == KindStale || f.Kind == KindBurst
+}
 
 // windowed says whether the feature, as evidence, is over a window that must be the slot.
 func (f Feature) windowed() bool { return f.Kind == KindCount || f.Kind == KindMax }

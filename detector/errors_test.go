@@ -202,7 +202,7 @@ func TestConditionErrorsNameTheirPlaceInTheFile(t *testing.T) {
 		"truth compared":       {`(count(calls, 1m) > 1) > 2`, `3:25: ">" wants a number here, this is true or false`},
 		"not a number":         {`not count(calls, 1m)`, `3:11: "not" wants true or false here, this is a number`},
 		"unknown feature":      {`cuont(calls, 1m) > 1`, `3:7: unknown feature "cuont" (did you mean "count"?)`},
-		"expr's function":      {`abs(1) > 1`, `3:7: unknown feature "abs" (known: count, sum, max, rate, distinct, new, surprise, sequence, repeats, depth, recurs, burst)`},
+		"expr's function":      {`abs(1) > 1`, `3:7: unknown feature "abs" (known: count, sum, max, rate, distinct, new, surprise, sequence, repeats, stale, depth, recurs, burst)`},
 		"unknown measure":      {`count(cals, 1m) > 1`, `3:13: count has no measure "cals" (did you mean "calls"?)`},
 		"count of bytes":       {`count(bytes_out, 1m) > 1`, `3:13: count has no measure "bytes_out" (write sum(bytes_out, …))`},
 		"sum of calls":         {`sum(calls, 1m) > 1`, `3:11: sum has no measure "calls" (write count(calls, …))`},

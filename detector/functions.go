@@ -30,6 +30,7 @@ var functions = []function{
 	{name: "surprise", kind: KindSurprise, example: "surprise(agent)", fields: edges, context: true},
 	{name: "sequence", kind: KindSequence, example: "sequence(action)", fields: []string{"action", "resource", "shape", "call"}},
 	{name: "repeats", kind: KindRepeats, example: "repeats(call)", fields: []string{"call"}},
+	{name: "stale", kind: KindStale, example: "stale(call)", fields: []string{"call"}},
 	{name: "depth", kind: KindDepth, example: "depth(chain)", fields: []string{"chain"}},
 	{name: "recurs", kind: KindRecurs, example: "recurs(chain)", fields: []string{"chain"}},
 	{name: "burst", kind: KindBurst, example: "burst(resource)", fields: []string{"resource", "shape", "identity", "action", "parent", "chain_root"}},

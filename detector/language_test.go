@@ -33,6 +33,7 @@ func TestEveryFeatureReachesThePlan(t *testing.T) {
 		"sequence( resource )":       {Name: "sequence(resource)", Kind: detector.KindSequence, Field: detector.FieldResource},
 		"sequence(call)":             {Name: "sequence(call)", Kind: detector.KindSequence, Field: detector.FieldCall},
 		"repeats(call)":              {Name: "repeats(call)", Kind: detector.KindRepeats, Field: detector.FieldCall},
+		"stale(call)":                {Name: "stale(call)", Kind: detector.KindStale, Field: detector.FieldCall},
 		"depth(chain)":               {Name: "depth(chain)", Kind: detector.KindDepth, Field: detector.FieldChain},
 		"recurs(chain)":              {Name: "recurs(chain)", Kind: detector.KindRecurs, Field: detector.FieldChain},
 		"burst(resource)":            {Name: "burst(resource)", Kind: detector.KindBurst, Field: detector.FieldResource},

@@ -84,6 +84,9 @@ const (
 	// KindRepeats is how many calls in a row only went round in a circle of at most eight calls,
 	// numbers in their resources left aside: repeats(call).
 	KindRepeats
+	// KindStale is how many calls in a row were each like one of the 32 latest different ones,
+	// numbers in their resources left aside: stale(call).
+	KindStale
 	// KindDepth is the number of members of the delegation chain: depth(chain).
 	KindDepth
 	// KindRecurs is how many members of the delegation chain are ones that stood in it before:

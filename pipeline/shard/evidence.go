@@ -36,7 +36,7 @@ func newEvidence(r *rule, i int) evidence {
 	case f.Kind == detector.KindCount && ev.Seasonal:
 		counts := models.NewSeasonalCount(prior)
 		return evidence{seasonal: &counts}
-	case f.Kind == detector.KindCount, f.Kind == detector.KindRepeats:
+	case f.Kind == detector.KindCount, f.Kind == detector.KindRepeats, f.Kind == detector.KindStale:
 		counts := models.NewCountBaseline(prior)
 		return evidence{counts: &counts}
 	}
@@ -150,7 +150,7 @@ func (ev *evidence) take(spec *detector.Feature, f *feature, c *telemetry.Call) 
 	switch spec.Kind {
 	case detector.KindMax:
 		ev.open = max(ev.open, amount(spec.Measure, c))
-	case detector.KindRepeats:
+	case detector.KindRepeats, detector.KindStale:
 		ev.open = max(ev.open, 1+f.value) // a baseline of counts begins at 1
 	case detector.KindBurst:
 		// The k-th look of a slot has the share 1/(k·(k+1)) of its chance of a false alarm.

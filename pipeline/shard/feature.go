@@ -19,6 +19,7 @@ type feature struct {
 	distinct *models.Distinct
 	kinds    *kinds
 	loop     *models.Loop
+	progress *models.Progress
 	burst    *models.EdgeBurst
 	sequence *sequence
 	value    float64 // at the last call
@@ -42,6 +43,8 @@ func newFeature(f detector.Feature, windowed bool) feature {
 		return feature{loop: new(models.Loop)}
 	case detector.KindSequence:
 		return feature{sequence: newSequence(f.Field)}
+	case detector.KindStale:
+		return feature{progress: new(models.Progress)}
 	case detector.KindBurst:
 		return feature{burst: models.NewEdgeBurst(burstOptions)}
 	case detector.KindCount, detector.KindRate:
@@ -87,6 +90,10 @@ func (s *Shard) observeFeature(r *rule, w *watch, i int, se *session, c *telemet
 		h, _ := s.hash(r, i, c)
 		f.loop.Add(h)
 		f.value = float64(f.loop.Repeats())
+	case detector.KindStale:
+		h, _ := s.hash(r, i, c)
+		f.progress.Add(h)
+		f.value = float64(f.progress.Stale())
 	case detector.KindBurst:
 		f.value = 0
 		if h, ok := s.hash(r, i, c); ok {

@@ -75,6 +75,7 @@ baseline:
   - {feature: "sum(bytes_out, 10s)", memory: 1h}
   - feature: max(latency, 10s)
   - feature: repeats(call)
+  - feature: stale(call)
   - feature: new(call)
   - feature: new(chain)
 budget: 1 per 10 agent-days

@@ -191,6 +191,8 @@ func (w *watch) models() []binaryState {
 			ms = append(ms, f.peak)
 		case f.loop != nil:
 			ms = append(ms, f.loop)
+		case f.progress != nil:
+			ms = append(ms, f.progress)
 		case f.burst != nil:
 			ms = append(ms, f.burst)
 		case f.sequence != nil && f.sequence.calls != nil:
