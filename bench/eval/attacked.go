@@ -200,14 +200,14 @@ func (o outcome) add(m *measurement, name string, promised bool) {
 	if promised {
 		goal = report.AtLeast(100)
 	}
-	m.add(100*float64(o.stopped)/float64(o.all), "%", goal, "%s: stopped, of %d", name, o.all)
+	m.detail(100*float64(o.stopped)/float64(o.all), "%", goal, "%s: stopped, of %d", name, o.all)
 	if o.stopped > 0 {
-		m.add(metrics.Quantile(o.calls, 0.5), "calls", report.Goal{}, "%s: calls until the kill, median", name)
-		m.add(metrics.Quantile(o.seconds, 0.5), "s", report.Goal{}, "%s: time until the kill, median", name)
+		m.detail(metrics.Quantile(o.calls, 0.5), "calls", report.Goal{}, "%s: calls until the kill, median", name)
+		m.detail(metrics.Quantile(o.seconds, 0.5), "s", report.Goal{}, "%s: time until the kill, median", name)
 	}
-	m.add(100*float64(o.prevented)/float64(max(o.bad, 1)), "%", report.Goal{}, "%s: bad calls that the kill prevented", name)
+	m.detail(100*float64(o.prevented)/float64(max(o.bad, 1)), "%", report.Goal{}, "%s: bad calls that the kill prevented", name)
 	if o.goals > 0 {
-		m.add(100*float64(o.before)/float64(o.goals), "%", report.Goal{}, "%s: stopped before the goal was reached", name)
+		m.detail(100*float64(o.before)/float64(o.goals), "%", report.Goal{}, "%s: stopped before the goal was reached", name)
 	}
 }
 

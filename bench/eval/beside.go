@@ -155,8 +155,8 @@ func (b *beside) report(m *measurement) {
 		items := b.items(name)
 		auc, ap, recall := metrics.AUC(items), metrics.AveragePrecision(items), metrics.RecallAt(items, falseAlarms)
 		m.add(auc, "AUC", report.Goal{}, "days of agents: AUC of %s", name)
-		m.add(ap, "average precision", report.Goal{}, "days of agents: average precision of %s", name)
-		m.add(recall, "share", report.Goal{}, "days of agents: recall of %s at %g %% false alarms", name, 100*falseAlarms)
+		m.detail(ap, "average precision", report.Goal{}, "days of agents: average precision of %s", name)
+		m.detail(recall, "share", report.Goal{}, "days of agents: recall of %s at %g %% false alarms", name, 100*falseAlarms)
 		table.Rows = append(table.Rows, []string{name, short(auc), short(ap), short(recall)})
 		curves.Lines = append(curves.Lines, precisionRecall(name, items))
 	}

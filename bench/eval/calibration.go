@@ -144,4 +144,10 @@ func round(x float64) float64 {
 	return math.Round(x*scale) / scale
 }
 
-func short(x float64) string { return fmt.Sprintf("%.3g", x) }
+// short writes three digits, and larger numbers in full.
+func short(x float64) string {
+	if math.Abs(x) >= 1000 && !math.IsInf(x, 0) {
+		return fmt.Sprintf("%.0f", x)
+	}
+	return fmt.Sprintf("%.3g", x)
+}

@@ -169,6 +169,14 @@ func (m *measurement) add(value float64, unit string, goal report.Goal, name str
 	})
 }
 
+// detail adds a figure that stands in a table too.
+func (m *measurement) detail(value float64, unit string, goal report.Goal, name string, args ...any) {
+	m.report.Add(report.Figure{
+		Set: m.set.Title, Name: fmt.Sprintf(name, args...), Value: value, Unit: unit, Goal: goal,
+		Command: "estop eval " + m.set.Name, Detail: true,
+	})
+}
+
 func (m *measurement) table(t report.Table) {
 	t.Set = m.set.Title
 	m.report.AddTable(t)

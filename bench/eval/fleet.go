@@ -71,7 +71,7 @@ type density struct {
 
 // The densities, the one that takes longest last.
 var densities = []density{
-	{"honest agents with few calls", 50, 4, 42, true},
+	{"honest agents with few calls", 50, 3, 42, true},
 	{"honest agents with many calls", 500, 2, 35, false},
 }
 

@@ -183,8 +183,8 @@ func (g *grafts) measureAt(m *measurement, techniques []technique, pace pace, wh
 		}
 		all = append(all, attacks...)
 		o := outcomeOf(attacks)
-		m.add(metrics.Quantile(ranks, 0.5), "rank", report.Goal{}, "%s, %s: rank among %d honest agent-days, median of %d hosts", t.name, what, len(g.peaks), len(g.hosts))
-		m.add(100*float64(o.stopped)/float64(o.all), "%", report.Goal{}, "%s, %s: recall at the budget as shipped, of %d hosts", t.name, what, len(g.hosts))
+		m.detail(metrics.Quantile(ranks, 0.5), "rank", report.Goal{}, "%s, %s: rank among %d honest agent-days, median of %d hosts", t.name, what, len(g.peaks), len(g.hosts))
+		m.detail(100*float64(o.stopped)/float64(o.all), "%", report.Goal{}, "%s, %s: recall at the budget as shipped, of %d hosts", t.name, what, len(g.hosts))
 		table.Rows = append(table.Rows, append([]string{
 			t.name, fmt.Sprint(len(t.calls)), fmt.Sprintf("%.0f", metrics.Quantile(ranks, 0.5)), fmt.Sprintf("%.0f", slices.Max(ranks)),
 		}, o.row("")[1:]...))

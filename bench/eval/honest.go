@@ -225,12 +225,11 @@ func (h *honest) report(m *measurement, what string) {
 	h.p.report(m, what)
 }
 
-// addRates adds the false kills of some agents at each budget. Where nobody is known nothing is
-// promised, and every kill is one too many.
+// addRates adds the false kills of some agents at each budget.
 func (h *honest) addRates(m *measurement, table *report.Table, what, agents string, t *tally) {
-	base := t.agents.known
+	base, unit := t.agents.known, "per 1000 known "+h.per()
 	if base == 0 {
-		base = t.agents.all
+		base, unit = t.agents.all, "per 1000 "+h.per()+", none known"
 	}
 	per := 1000 / float64(base)
 	for i, k := range budgets {
@@ -246,10 +245,15 @@ func (h *honest) addRates(m *measurement, table *report.Table, what, agents stri
 		if i != asShipped {
 			label = fmt.Sprintf("× %g", k)
 		}
-		unit := "per 1000 known " + h.per()
-		m.add(rate, unit, report.AtMost(round(promised*per)), "false kills, %s, budget %s", what, label)
+		goal := report.AtMost(round(promised * per))
+		if t.agents.known == 0 && n == 0 {
+			goal = report.Goal{} // a promise of which nothing was asked is not kept
+		}
 		if t == h.all {
+			m.add(rate, unit, goal, "false kills, %s, budget %s", what, label)
 			m.add(bound, unit, report.Goal{}, "false kills, %s, budget %s: upper 95 %% bound", what, label)
+		} else {
+			m.detail(rate, unit, goal, "false kills, %s, budget %s", what, label)
 		}
 		table.Rows = append(table.Rows, []string{
 			agents, fmt.Sprint(t.agents.known), fmt.Sprint(t.agents.all), label, fmt.Sprint(n), short(promised),

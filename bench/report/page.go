@@ -59,14 +59,14 @@ func (r *Report) pageOf(b *bytes.Buffer, set string) {
 	}
 }
 
+// figuresOf returns the figures of a set that people see.
 func figuresOf(all []Figure, set string) []Figure {
-	var of []Figure
-	for _, f := range all {
-		if f.Set == set {
-			of = append(of, f)
-		}
-	}
-	return of
+	return slices.DeleteFunc(slices.Clone(all), func(f Figure) bool { return f.Set != set || f.Detail && f.OK })
+}
+
+// detailsOf returns the other ones.
+func detailsOf(all []Figure, set string) []Figure {
+	return slices.DeleteFunc(slices.Clone(all), func(f Figure) bool { return f.Set != set || !f.Detail || !f.OK })
 }
 
 // commands returns the commands of the figures, each once, in order.

@@ -37,6 +37,9 @@ type Figure struct {
 	Goal    Goal    `json:"goal"`
 	OK      bool    `json:"ok"`
 	Command string  `json:"command"` // measures it again
+	// Detail says that a table shows the figure too: people see it beside the others only if it
+	// misses its goal.
+	Detail bool `json:"detail,omitempty"`
 }
 
 // New begins a report on this machine and this state of the source tree, the folder that
