@@ -15,7 +15,8 @@ import (
 // its evidence begins at nothing, and the level is what one in so many closed sessions
 // reached.
 type sessions struct {
-	open []session
+	open  []session
+	spare [][]float64 // logs of closed sessions, for new ones
 	past models.Conformal // the crests of closed sessions
 }
 
@@ -67,9 +68,20 @@ func (s *Shard) session(r *rule, e *entity, w *watch, c *telemetry.Call, t int64
 	}
 	s.closeSessions(r, e, w, t)
 	w.sessions.open = append(w.sessions.open, session{
-		key: key, last: t, logs: make([]float64, len(r.Evidence)), total: math.Inf(-1), counts: w.settled,
+		key: key, last: t, logs: w.sessions.logs(len(r.Evidence)), total: math.Inf(-1), counts: w.settled,
 	})
 	return &w.sessions.open[len(w.sessions.open)-1]
+}
+
+// logs returns room for the log evidence of a new session.
+func (ss *sessions) logs(n int) []float64 {
+	if last := len(ss.spare) - 1; last >= 0 {
+		logs := ss.spare[last]
+		ss.spare = ss.spare[:last]
+		clear(logs)
+		return logs
+	}
+	return make([]float64, n)
 }
 
 // closeSessions closes those that had no call for long, and the one that had none for
@@ -98,6 +110,7 @@ func (s *Shard) closeSessions(r *rule, e *entity, w *watch, t int64) {
 
 // closeSession learns how high the evidence of a session rose.
 func (s *Shard) closeSession(r *rule, e *entity, w *watch, se *session) {
+	w.sessions.spare = append(w.sessions.spare, se.logs)
 	if !r.Within {
 		return
 	}
