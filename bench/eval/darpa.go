@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -194,10 +195,9 @@ func darpaPart(h *honest, edges []midas.Edge, minutes map[int64]time.Time, until
 		if !at.Before(until) {
 			break
 		}
-		for i, e := range edges[first:last] {
-			if !e.Attack {
-				*h.next() = connection(e, first+i, at.Add(time.Duration(i)*time.Minute/time.Duration(last-first)))
-			}
+		clean := slices.DeleteFunc(slices.Clone(edges[first:last]), func(e midas.Edge) bool { return e.Attack })
+		for i, e := range clean {
+			*h.next() = connection(e, first+i, at.Add(time.Duration(i)*time.Minute/time.Duration(len(clean))))
 		}
 		first = last
 	}
