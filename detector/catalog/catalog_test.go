@@ -2,18 +2,25 @@ package catalog_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/detector/catalog"
 )
 
-func TestEveryDetectorLoadsAndEnforces(t *testing.T) {
+func load(t *testing.T) *detector.Set {
+	t.Helper()
 	set, errs := detector.Load(catalog.FS)
 	if err := errs.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if len(set.Plan.Detectors) < 3 {
-		t.Fatalf("%d detectors, want three at least", len(set.Plan.Detectors))
+	return set
+}
+
+func TestFourteenDetectorsLoadAndEnforce(t *testing.T) {
+	set := load(t)
+	if n := len(set.Plan.Detectors); n != 14 {
+		t.Errorf("%d detectors, want 14", n)
 	}
 	for i, d := range set.Plan.Detectors {
 		t.Logf("%s %s level %.3f features %v", d.ID, d.Version, d.Level, d.Features)
@@ -21,4 +28,56 @@ func TestEveryDetectorLoadsAndEnforces(t *testing.T) {
 			t.Errorf("%s does not enforce", d.ID)
 		}
 	}
+}
+
+// What a detector says of itself is shown by its tests: that it fires, when and on whom; that
+// it leaves entities alone that it knows; that it says nothing of one that it does not know.
+func TestEveryDetectorHasTestsOfBothOutcomes(t *testing.T) {
+	set := load(t)
+	for i, d := range set.Plan.Detectors {
+		fires, silent, unknown := 0, 0, 0
+		for _, test := range set.Sources[i].Tests {
+			switch e := test.Expect; {
+			case e.Count > 0 && e.HasFirst && e.Entity != "":
+				fires++
+			case e.Bound == detector.Exactly && e.Count == 0 && e.Known != nil && *e.Known:
+				silent++
+			case e.Bound == detector.Exactly && e.Count == 0 && e.Known != nil:
+				unknown++
+			}
+		}
+		if fires < 2 || silent < 2 || unknown < 1 {
+			t.Errorf("%s has %d tests that it fires, %d that it is silent about whom it knows, %d about whom it does not; want two, two and one",
+				d.ID, fires, silent, unknown)
+		}
+	}
+}
+
+// A detector that judges new entities by their peers shows it on one that is younger than the warm-up.
+func TestEveryDetectorThatAsksPeersJudgesANewEntity(t *testing.T) {
+	set := load(t)
+	for i, d := range set.Plan.Detectors {
+		if d.WarmupPeers == 0 {
+			continue
+		}
+		shown := false
+		for _, test := range set.Sources[i].Tests {
+			e := test.Expect
+			known := e.Known != nil && *e.Known
+			shown = shown || known && e.HasFirst && e.FirstTo-appears(test, e.Entity) < d.WarmupTime
+		}
+		if !shown {
+			t.Errorf("%s has no test in which it fires on an entity that is younger than its warm-up", d.ID)
+		}
+	}
+}
+
+// appears returns when the first call of an agent or identity comes.
+func appears(test detector.Test, entity string) time.Duration {
+	for c := range test.Expand() {
+		if c.Agent == entity || c.Identity == entity {
+			return c.Offset
+		}
+	}
+	return 0
 }
