@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/estop-project/estop/bench/fleet"
+	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/node"
 )
 
@@ -33,7 +34,12 @@ var ErrUntrue = errors.New("a claim of the demo is untrue")
 const bound = 50 * time.Millisecond
 
 // historyDays is how much simulated past the agents' baselines are learned from.
-const historyDays = 14
+// It is longer than every warm-up by a week, so that the detectors have a past to judge by.
+const historyDays = 35
+
+// historyRate is how many calls an agent began in a day of it: few, so that the past is soon told, and
+// enough for warm-ups of 200 calls for each agent and its identities.
+const historyRate = 25
 
 // liveRate is how many calls an agent begins in a day, were it always as now.
 const liveRate = 4_000
@@ -58,7 +64,7 @@ func Run(ctx context.Context, o Options) error {
 		play  func(context.Context) error
 	}{
 		{"The engines start", d.engines},
-		{"200 agents of 5 tenants have worked for two weeks", d.history},
+		{"200 agents of 5 tenants have worked for five weeks", d.history},
 		{"Real AWS CloudTrail records", d.cloudtrail},
 		{"The fleet works behind its enforcement points", d.work},
 		{"Three agents go bad", d.attacks},
@@ -85,8 +91,10 @@ type demo struct {
 	gates  *gates
 	watch  *watcher
 	bad    []badAgent
-	stop   func() // ends the honest traffic
-	counts map[string]int
+	// suspected are the detections of the past, all of them false.
+	suspected []detector.Detection
+	stop      func() // ends the honest traffic
+	counts    map[string]int
 }
 
 func (d *demo) close() {

@@ -2,23 +2,21 @@ package demo
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os/exec"
 	"slices"
 	"time"
 
 	"github.com/estop-project/estop/bench/fleet"
 	"github.com/estop-project/estop/detector"
-	"github.com/estop-project/estop/pipeline/node"
 )
 
 // badAgent is an agent that goes bad, and what came of it.
 type badAgent struct {
 	fleet.Attack
-	spacing time.Duration // from one call to the next
+	expected string        // the detector that is to stop it
+	spacing  time.Duration // from one call to the next
 
-	detector string
+	detector string        // that stopped it
 	calls    int           // that were let through
 	latency  time.Duration // from the append of the breaking call to the first denied call
 }
@@ -28,14 +26,12 @@ const enough = 220
 
 // work puts the fleet behind its gates, in real time.
 func (d *demo) work(ctx context.Context) error {
-	var tenants []string
-	for _, a := range d.fleet.Agents() {
-		if !slices.Contains(tenants, a.Tenant) {
-			tenants = append(tenants, a.Tenant)
-		}
-	}
+	tenants := d.tenants()
 	var err error
 	if d.gates, err = openGates(ctx, d.config, tenants); err != nil {
+		return err
+	}
+	if err := d.releaseHonest(ctx); err != nil {
 		return err
 	}
 	working, cancel := context.WithCancel(ctx)
@@ -108,16 +104,20 @@ func (d *demo) plan() ([]badAgent, error) {
 		return nil, err
 	}
 	return []badAgent{
-		{Attack: exfiltration, spacing: 5 * time.Millisecond},
-		{Attack: theft, spacing: 5 * time.Millisecond},
-		{Attack: crawl, spacing: 5 * time.Millisecond},
+		{Attack: exfiltration, expected: "call-rate-breach", spacing: 5 * time.Millisecond},
+		{Attack: theft, expected: "stolen-identity", spacing: 5 * time.Millisecond},
+		{Attack: crawl, expected: "first-time-calls", spacing: 5 * time.Millisecond},
 	}, nil
 }
 
-// pick returns an agent of a role that is known well, and its own identity too.
+// pick returns an agent of a role that is known well, and its own identity too, and that was
+// never suspected.
 func (d *demo) pick(role string) (fleet.Agent, error) {
+	suspected := func(a fleet.Agent) bool {
+		return slices.ContainsFunc(d.suspected, func(s detector.Detection) bool { return s.Agent == a.Name })
+	}
 	for _, a := range d.fleet.Agents() {
-		if a.Role == role && d.counts[a.Name] >= enough && d.counts[a.Tenant+"/"+a.Identities[0]] >= enough {
+		if a.Role == role && !suspected(a) && d.counts[a.Name] >= enough && d.counts[a.Tenant+"/"+a.Identities[0]] >= enough {
 			return a, nil
 		}
 	}
@@ -152,9 +152,11 @@ func (d *demo) attack(ctx context.Context, b badAgent) error {
 		d.story.claim(false, "%s was stopped within %d calls", b.Agent, tries)
 		return nil
 	}
-	var found []detector.Detection
+	var found []detector.Detection // the first one comes first: they are of one partition
 	if err := until(ctx, 5*time.Second, "the detection is in Kafka", func() bool {
-		found = d.watch.detections(func(x *detector.Detection) bool { return x.Agent == b.Agent && x.Tenant == b.Tenant })
+		found = d.watch.detections(func(x *detector.Detection) bool {
+			return x.Agent == b.Agent && x.Tenant == b.Tenant && !x.Time.Before(d.now)
+		})
 		return len(found) > 0
 	}); err != nil {
 		return err
@@ -176,6 +178,7 @@ func (d *demo) tell(b *badAgent, found detector.Detection, seen suspect, after i
 	d.story.say("kill sent: revocation %s; %d calls in flight cut, the first after %v", found.Revocation, seen.cut, cutAfter(seen, broke))
 	d.story.claim(ok && b.latency > 0 && b.latency < bound, "gate-%s denied the next call %v after the breaking call was appended (bound %v)",
 		b.Tenant, b.latency.Round(10*time.Microsecond), bound)
+	d.story.claim(found.Detector == b.expected, "%s stopped it; %d bad calls were let through", found.Detector, seen.calls)
 	d.story.claim(after >= 20, "all %d calls that it tried after that were denied", after)
 }
 
@@ -193,35 +196,9 @@ func describe(b badAgent) string {
 	case fleet.StolenCredential:
 		return fmt.Sprintf("%s acts with an identity of %s, who goes on working", b.Agent, b.Victim)
 	case fleet.SlowCrawl:
-		return fmt.Sprintf("%s of %s reads one resource after another that it never touched, not more often than usual", b.Agent, b.Tenant)
+		return fmt.Sprintf("%s of %s turns to one resource after another that it never touched, with its usual actions", b.Agent, b.Tenant)
 	}
 	return b.Agent
-}
-
-// checkHonest claims that nobody else was stopped.
-func (d *demo) checkHonest(ctx context.Context) error {
-	if err := d.awaitDetect(ctx); err != nil {
-		return err
-	}
-	wrong := d.watch.detections(func(x *detector.Detection) bool { return d.ours(x.Tenant) && !d.isBad(x.Agent) })
-	for _, w := range wrong {
-		d.story.say("%s %s for %s", red("false kill:"), w.Agent, w.Detector)
-		d.explain(w)
-	}
-	d.gates.mu.Lock()
-	defer d.gates.mu.Unlock()
-	honest := 0
-	for agent := range d.gates.denied {
-		if !d.isBad(agent) {
-			honest++
-		}
-	}
-	d.story.claim(len(wrong) == 0 && honest == 0, "no good agent was suspected or denied; %d calls were let through", d.gates.allowed)
-	return d.gates.failed
-}
-
-func (d *demo) isBad(agent string) bool {
-	return slices.ContainsFunc(d.bad, func(b badAgent) bool { return b.Agent == agent })
 }
 
 // operator stops an honest agent by hand and lets it go again.
@@ -230,15 +207,10 @@ func (d *demo) operator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	flags := []string{"--dir", d.Dir, "--tenant", agent.Tenant, "--agent", agent.Name, "--guards", "1", "--json"}
 	for _, verb := range []string{"kill", "release"} {
-		out, err := exec.CommandContext(ctx, d.Binary, append([]string{verb}, flags...)...).Output()
-		var s node.Stopped
-		if err == nil {
-			err = json.Unmarshal(out, &s)
-		}
+		s, err := d.control(ctx, verb, agent)
 		if err != nil {
-			return fmt.Errorf("estop %s: %w", verb, err)
+			return err
 		}
 		stopped := d.stopped(agent)
 		d.story.claim(len(s.Acks) == 1 && stopped == (verb == "kill"), "'estop %s --agent %s': acknowledged by %s after %v; its next call is %s",
