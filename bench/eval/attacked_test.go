@@ -198,16 +198,16 @@ response: {action: revoke, scope: agent, for: 1m}
 `
 
 // exposed plays calls and returns for how long the detector of the plan was exposed to them.
-func exposed(plan *detector.Plan, bySession bool, calls ...*telemetry.Call) *exposure {
-	x := newExposure(plan, bySession)
+func exposed(plan *detector.Plan, bySession bool, calls ...*telemetry.Call) *counts {
+	x, n := newExposure(plan, bySession), newCounts(len(plan.Detectors))
 	var now *telemetry.Call
 	r := backtest.NewRunner(plan, shard.Options{Judged: func(j shard.Judgement) { x.judged(j, now) }})
 	for _, c := range calls {
 		now = c
-		x.call(c)
+		x.call(c, &n)
 		r.Call(c)
 	}
-	return x
+	return &n
 }
 
 func TestDaysAreThoseWithACall(t *testing.T) {

@@ -197,13 +197,13 @@ func (b *branch) play(m *measurement, f *fleet.Fleet, at time.Time, past *backte
 	if err != nil {
 		return err
 	}
-	observed := newExposure(m.opt.Plan, false)
+	observed, seen := newExposure(m.opt.Plan, false), newCounts(0)
 	s := settler{runner: x.judge.Runner}
 	var tc telemetry.Call
 	for c := range f.Calls(at, b.until, made...) {
 		c.Telemetry(&tc)
 		if c.Attack == "" {
-			observed.call(&tc)
+			observed.call(&tc, &seen)
 			x.call(&tc, nil)
 		} else if p, ok := of[c.Agent]; ok && c.Time.Before(p.until) {
 			x.call(&tc, p.attack)
@@ -211,7 +211,7 @@ func (b *branch) play(m *measurement, f *fleet.Fleet, at time.Time, past *backte
 		s.after(&tc)
 	}
 	out.attacks = append(out.attacks, attacks...)
-	out.days += observed.agents.all
+	out.days += seen.agents.all
 	for _, n := range x.wrong {
 		out.wrong += n
 	}

@@ -17,12 +17,26 @@ const day = 24 * time.Hour
 type exposure struct {
 	index     map[*detector.Compiled]int
 	bySession bool
-	agents    count
-	units     []count // by detector
 	latest    map[string]*stretch
 	entities  map[watched]*stretch
 	key       []byte
-	under     *stretch // of the agent of the call under way
+	now       *counts  // where the call under way counts
+	under     *stretch // of its agent
+}
+
+// counts are those of agents of one kind.
+type counts struct {
+	agents count
+	units  []count // by detector
+}
+
+func newCounts(detectors int) counts { return counts{units: make([]count, detectors)} }
+
+func (n *counts) add(m *counts) {
+	n.agents.add(m.agents)
+	for i := range n.units {
+		n.units[i].add(m.units[i])
+	}
 }
 
 // count is of all, and of those that a detector knew.
@@ -60,7 +74,7 @@ type watched struct {
 
 func newExposure(plan *detector.Plan, bySession bool) *exposure {
 	x := &exposure{
-		index: map[*detector.Compiled]int{}, bySession: bySession, units: make([]count, len(plan.Detectors)),
+		index: map[*detector.Compiled]int{}, bySession: bySession,
 		latest: map[string]*stretch{}, entities: map[watched]*stretch{},
 	}
 	for i, d := range plan.Detectors {
@@ -69,8 +83,9 @@ func newExposure(plan *detector.Plan, bySession bool) *exposure {
 	return x
 }
 
-// call counts the agent's day, or session.
-func (x *exposure) call(c *telemetry.Call) {
+// call counts the day, or session, of the agent where its kind counts.
+func (x *exposure) call(c *telemetry.Call, n *counts) {
+	x.now = n
 	x.key = shard.AppendEntityKey(x.key[:0], detector.ByAgent, c)
 	today := c.Time/int64(day) + 1
 	if x.bySession {
@@ -81,16 +96,16 @@ func (x *exposure) call(c *telemetry.Call) {
 		s = &stretch{}
 		x.latest[string(x.key)] = s
 	}
-	s.turn(today, &x.agents)
+	s.turn(today, &n.agents)
 	x.under = s
 }
 
 // judged counts what a detector judged at the last call.
 func (x *exposure) judged(j shard.Judgement, c *telemetry.Call) {
 	i := x.index[j.Detector]
-	n := &x.units[i]
+	n := &x.now.units[i]
 	if j.Known && j.Detector.GroupBy != detector.ByTenant && len(j.Detector.Evidence) > 0 {
-		x.under.know(&x.agents)
+		x.under.know(&x.now.agents)
 	}
 	if j.Detector.BlockCalls > 0 {
 		n.all++
@@ -114,21 +129,13 @@ func (x *exposure) judged(j shard.Judgement, c *telemetry.Call) {
 	}
 }
 
-// merge adds what was counted of other calls.
-func (x *exposure) merge(y *exposure) {
-	x.agents.add(y.agents)
-	for i := range x.units {
-		x.units[i].add(y.units[i])
-	}
-}
-
 // promised returns how many false alarms detector i, of a plan with the same detectors, allows itself in
 // what was counted. It cannot be wrong about whom it does not know.
-func (x *exposure) promised(i int, d *detector.Compiled) float64 {
+func (n *counts) promised(i int, d *detector.Compiled) float64 {
 	if len(d.Evidence) == 0 {
 		return 0 // a hard limit alone promises none
 	}
-	return float64(x.units[i].known) / (d.Blocks * float64(max(d.BlockCalls, 1)))
+	return float64(n.units[i].known) / (d.Blocks * float64(max(d.BlockCalls, 1)))
 }
 
 // unit names what the budget of a detector is a share of.

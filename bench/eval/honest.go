@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -36,12 +37,12 @@ const (
 type honest struct {
 	plans   []*detector.Plan
 	players []*backtest.Runner
-	all     *tally
-	sorts   map[string]*tally // by kind of agent, where that is known
-	kinds   map[string]string // by agent
-	p       *calibration
-	spent   time.Duration // of the timed player
-	calls   int
+	*exposure
+	sorts map[string]*tally // by kind of agent; "" where that is not known
+	kinds map[string]string // by agent
+	p     *calibration
+	spent time.Duration // of the timed player
+	calls int
 
 	batch   []telemetry.Call
 	filled  int
@@ -57,7 +58,7 @@ type kills map[string]int
 
 // tally is how long agents were at work, and how often they were stopped, at each budget.
 type tally struct {
-	*exposure
+	counts
 	kills []kills
 }
 
@@ -74,12 +75,12 @@ func newHonest(plan *detector.Plan, kinds map[string]string, bySession bool) *ho
 		h.plans = append(h.plans, scaled)
 		h.players = append(h.players, backtest.NewRunner(scaled, opt))
 	}
-	h.all = h.newTally(bySession)
+	h.exposure = newExposure(h.plans[asShipped], bySession)
 	return h
 }
 
-func (h *honest) newTally(bySession bool) *tally {
-	t := &tally{exposure: newExposure(h.plans[asShipped], bySession)}
+func (h *honest) newTally() *tally {
+	t := &tally{counts: newCounts(len(h.plans[asShipped].Detectors))}
 	for range budgets {
 		t.kills = append(t.kills, kills{})
 	}
@@ -95,23 +96,26 @@ func (h *honest) next() *telemetry.Call {
 	return &h.batch[h.filled-1]
 }
 
-// tallies gives the tallies in which an agent counts.
-func (h *honest) tallies(agent string) []*tally {
-	kind, ok := h.kinds[agent]
-	if !ok {
-		return []*tally{h.all}
-	}
+// tally is where an agent counts.
+func (h *honest) tally(agent string) *tally { return h.sort(h.kinds[agent]) }
+
+func (h *honest) sort(kind string) *tally {
 	if h.sorts[kind] == nil {
-		h.sorts[kind] = h.newTally(h.all.bySession)
+		h.sorts[kind] = h.newTally()
 	}
-	return []*tally{h.all, h.sorts[kind]}
+	return h.sorts[kind]
 }
 
-func (h *honest) judged(j shard.Judgement) {
-	for _, t := range h.tallies(string(h.current.Agent)) {
-		t.judged(j, h.current)
+// all is where all agents count.
+func (h *honest) all() *tally {
+	all := h.newTally()
+	for _, t := range h.sorts {
+		all.add(t)
 	}
+	return all
 }
+
+func (h *honest) judged(j shard.Judgement) { h.exposure.judged(j, h.current) }
 
 // play judges the calls that were filled in.
 func (h *honest) play() {
@@ -123,11 +127,12 @@ func (h *honest) play() {
 		began := stopwatch.Now()
 		for j := range calls {
 			if i == asShipped {
-				h.count(&calls[j])
+				h.current = &calls[j]
+				h.call(h.current, &h.tally(string(h.current.Agent)).counts)
 			}
 			for _, d := range p.Call(&calls[j]) {
 				if _, ok := h.plans[i].Enforcer(d.Index); ok {
-					h.kill(i, &d.Detection)
+					h.tally(d.Agent).kills[i][d.Detector]++
 				}
 			}
 		}
@@ -140,19 +145,6 @@ func (h *honest) play() {
 		for _, p := range h.players {
 			p.Settle(nil)
 		}
-	}
-}
-
-func (h *honest) count(c *telemetry.Call) {
-	h.current = c
-	for _, t := range h.tallies(string(c.Agent)) {
-		t.call(c)
-	}
-}
-
-func (h *honest) kill(budget int, d *detector.Detection) {
-	for _, t := range h.tallies(d.Agent) {
-		t.kills[budget][d.Detector]++
 	}
 }
 
@@ -172,12 +164,8 @@ func merged(all []*honest) *honest {
 
 // merge adds what was counted of other agents.
 func (h *honest) merge(o *honest) {
-	h.all.add(o.all)
 	for kind, t := range o.sorts {
-		if h.sorts[kind] == nil {
-			h.sorts[kind] = h.newTally(h.all.bySession)
-		}
-		h.sorts[kind].add(t)
+		h.sort(kind).add(t)
 	}
 	h.p.merge(o.p)
 	h.spent += o.spent
@@ -185,7 +173,7 @@ func (h *honest) merge(o *honest) {
 }
 
 func (t *tally) add(o *tally) {
-	t.merge(o.exposure)
+	t.counts.add(&o.counts)
 	for i := range t.kills {
 		for id, n := range o.kills[i] {
 			t.kills[i][id] += n
@@ -195,7 +183,7 @@ func (t *tally) add(o *tally) {
 
 // per names what rates are of.
 func (h *honest) per() string {
-	if h.all.bySession {
+	if h.bySession {
 		return "sessions"
 	}
 	return "agent-days"
@@ -204,21 +192,24 @@ func (h *honest) per() string {
 // report adds what was found to the set's figures; what says whose calls they are.
 func (h *honest) report(m *measurement, what string) {
 	h.end()
-	if h.all.agents.all == 0 {
+	all := h.all()
+	if all.agents.all == 0 {
 		m.report.Note("%s, %s: there was no call.", m.set.Name, what)
 		return
 	}
 	per := h.per()
 	table := report.Table{
-		Title:   fmt.Sprintf("False kills, %s: %d calls, %d %s", what, h.calls, h.all.agents.all, per),
+		Title:   fmt.Sprintf("False kills, %s: %d calls, %d %s", what, h.calls, all.agents.all, per),
 		Columns: []string{"agents", per + ", known", "all", "budget", "false kills", "promised at most", "per 1000 known", "upper 95 % bound", "promised", "per 1000 of all"},
 	}
-	h.addRates(m, &table, what, "all", h.all)
-	for _, name := range slices.Sorted(maps.Keys(h.sorts)) {
-		h.addRates(m, &table, name+", "+what, name, h.sorts[name])
+	h.addRates(m, &table, what, "", all)
+	for _, kind := range slices.Sorted(maps.Keys(h.sorts)) {
+		if kind != "" {
+			h.addRates(m, &table, kind+", "+what, kind, h.sorts[kind])
+		}
 	}
 	m.table(table)
-	h.reportDetectors(m, what)
+	h.reportDetectors(m, what, all)
 	if h.calls >= enoughCalls {
 		m.add(float64(h.spent.Nanoseconds())/float64(h.calls), "ns", report.Goal{}, "cost of a call, %s", what)
 	}
@@ -226,7 +217,7 @@ func (h *honest) report(m *measurement, what string) {
 }
 
 // addRates adds the false kills of some agents at each budget.
-func (h *honest) addRates(m *measurement, table *report.Table, what, agents string, t *tally) {
+func (h *honest) addRates(m *measurement, table *report.Table, what, kind string, t *tally) {
 	base, unit := t.agents.known, "per 1000 known "+h.per()
 	if base == 0 {
 		base, unit = t.agents.all, "per 1000 "+h.per()+", none known"
@@ -249,20 +240,20 @@ func (h *honest) addRates(m *measurement, table *report.Table, what, agents stri
 		if t.agents.known == 0 && n == 0 {
 			goal = report.Goal{} // a promise of which nothing was asked is not kept
 		}
-		if t == h.all {
+		if kind == "" {
 			m.add(rate, unit, goal, "false kills, %s, budget %s", what, label)
 			m.add(bound, unit, report.Goal{}, "false kills, %s, budget %s: upper 95 %% bound", what, label)
 		} else {
 			m.detail(rate, unit, goal, "false kills, %s, budget %s", what, label)
 		}
 		table.Rows = append(table.Rows, []string{
-			agents, fmt.Sprint(t.agents.known), fmt.Sprint(t.agents.all), label, fmt.Sprint(n), short(promised),
+			cmp.Or(kind, "all"), fmt.Sprint(t.agents.known), fmt.Sprint(t.agents.all), label, fmt.Sprint(n), short(promised),
 			short(rate), short(bound), short(promised * per), short(float64(n) * 1000 / float64(t.agents.all)),
 		})
 	}
 }
 
-func (h *honest) reportDetectors(m *measurement, what string) {
+func (h *honest) reportDetectors(m *measurement, what string, all *tally) {
 	table := report.Table{Title: "False kills of each detector, " + what, Columns: []string{"detector", "known", "of all", "units of its budget"}}
 	for _, k := range budgets {
 		table.Columns = append(table.Columns, fmt.Sprintf("budget × %g", k), "promised at most")
@@ -271,9 +262,9 @@ func (h *honest) reportDetectors(m *measurement, what string) {
 		if _, ok := h.plans[asShipped].Enforcer(i); !ok {
 			continue
 		}
-		row := []string{d.ID, fmt.Sprint(h.all.units[i].known), fmt.Sprint(h.all.units[i].all), unit(d)}
+		row := []string{d.ID, fmt.Sprint(all.units[i].known), fmt.Sprint(all.units[i].all), unit(d)}
 		for j, plan := range h.plans {
-			row = append(row, fmt.Sprint(h.all.kills[j][d.ID]), short(h.all.promised(i, plan.Detectors[i])))
+			row = append(row, fmt.Sprint(all.kills[j][d.ID]), short(all.promised(i, plan.Detectors[i])))
 		}
 		table.Rows = append(table.Rows, row)
 	}
