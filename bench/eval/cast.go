@@ -13,8 +13,8 @@ import (
 const (
 	attackedSeeds = 4
 	attackedRate  = 200
-	history       = 35 // days of the agents before anybody goes bad
-	known         = 14 * day
+	history       = 35       // days of the agents before anybody goes bad
+	known         = 28 * day // from when on an agent may be a victim
 
 	// An attack is played until its goal, and no longer than mostDays, or mostRampDays.
 	mostDays     = 4
@@ -53,7 +53,7 @@ type run struct {
 // kills carried out. The history is played once, and each branch goes on from it.
 func fleetAttacked(m *measurement, n int) (*run, error) {
 	f := world(m, n, attackedRate)
-	at := fleet.DefaultStart.AddDate(0, 0, m.much(history, 16))
+	at := fleet.DefaultStart.AddDate(0, 0, m.much(history, 24))
 	seed := m.seed() + uint64(n)
 	if err := m.step("history before attacks, seed %d", seed); err != nil {
 		return nil, err

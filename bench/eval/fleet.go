@@ -57,7 +57,7 @@ func fleetSet(m *measurement) error {
 func world(m *measurement, n int, rate float64) *fleet.Fleet {
 	opt := fleet.World(m.seed() + uint64(n))
 	opt.Rate = rate
-	opt.Agents = m.much(fleet.DefaultAgents, 40)
+	opt.Agents = m.much(fleet.DefaultAgents, 25)
 	return fleet.New(opt)
 }
 
@@ -83,7 +83,7 @@ func (d density) play(m *measurement, n int) (*honest, error) {
 	}
 	h := newHonest(m.opt.Plan, kinds, false)
 	today := time.Time{}
-	for c := range f.Calls(fleet.DefaultStart, fleet.DefaultStart.AddDate(0, 0, m.much(d.days, 16))) {
+	for c := range f.Calls(fleet.DefaultStart, fleet.DefaultStart.AddDate(0, 0, m.much(d.days, 24))) {
 		if c.Time.Sub(today) > day {
 			today = c.Time.Truncate(day)
 			if err := m.step("%s, seed %d, day %.0f", d.what, m.seed()+uint64(n), today.Sub(fleet.DefaultStart).Hours()/24+1); err != nil {
