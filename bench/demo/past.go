@@ -177,7 +177,11 @@ func (d *demo) cloudtrail(ctx context.Context) error {
 	if err := d.awaitDetect(ctx); err != nil {
 		return err
 	}
-	for _, found := range d.watch.detections(func(x *detector.Detection) bool { return !d.ours(x.Tenant) }) {
+	others := d.watch.detections(func(x *detector.Detection) bool { return !d.ours(x.Tenant) })
+	if len(others) == 0 {
+		d.story.say("no detection: who is known for less than three weeks is not judged by its own past")
+	}
+	for _, found := range others {
 		d.story.say("%s %s broke %s at its own time %s", red("detection:"), found.Agent, found.Detector, found.Time.Format(time.DateTime))
 		d.explain(found)
 	}

@@ -7,18 +7,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/estop-project/estop/bench/fleet"
-	"github.com/estop-project/estop/detector"
-	"github.com/estop-project/estop/detector/catalog"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
 // However often it settles, a runner finds the same, and so does one that goes on from what it wrote.
 func TestARunnerGoesOnFromACheckpoint(t *testing.T) {
-	set, errs := detector.Load(catalog.FS)
-	if err := errs.Err(); err != nil {
-		t.Fatal(err)
-	}
 	opt := fleet.World(3)
 	opt.Agents, opt.Tenants, opt.Rate, opt.Newcomers = 12, 2, 200, 0
 	f := fleet.New(opt)
@@ -27,7 +21,7 @@ func TestARunnerGoesOnFromACheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := set.Plan
+	plan := catalogue(t, 24*time.Hour)
 	straight, settling := NewRunner(plan, shard.Options{}), NewRunner(plan, shard.Options{})
 	var resumed *Runner
 	var cp Checkpoint
