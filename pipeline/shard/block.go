@@ -21,6 +21,16 @@ type block struct {
 	recents uint8
 	past    models.Crest
 	level   float64 // log evidence at which the detector fires
+	alarms  uint8   // how often it did in this block
+}
+
+// mostDoublings bounds how much more evidence further alarms of a block take.
+const mostDoublings = 4
+
+// asked returns the log evidence at which the detector fires next. A bad day must not use the
+// budget up many times: each further alarm in a block takes twice the evidence of the one before.
+func (b *block) asked() float64 {
+	return min(b.level*float64(int(1)<<min(b.alarms, mostDoublings)), models.MaxLogE)
 }
 
 // recentBlocks is how many blocks pass before the crest of one is learned. Of what doubles in a
@@ -53,7 +63,7 @@ func (b *block) ends(r *rule, t int64) bool {
 
 // begin begins a block with the call at t.
 func (b *block) begin(r *rule, t int64) {
-	b.begun, b.crest, b.at = true, 0, 0
+	b.begun, b.crest, b.at, b.alarms = true, 0, 0, 0
 	if r.BlockCalls == 0 {
 		b.at = floorDiv(t, blockTime)
 	}
@@ -166,7 +176,7 @@ func (t *tails) need(blocks float64) float64 {
 
 func (b *block) appendState(to []byte) []byte {
 	to = binary.AppendVarint(to, b.at)
-	to = append(to, byte(truth(b.begun)))
+	to = append(to, byte(truth(b.begun)), b.alarms)
 	to = appendFloat(appendFloat(to, b.crest), b.level)
 	to = append(to, b.recents)
 	for _, crest := range b.recent[:b.recents] {
@@ -177,7 +187,8 @@ func (b *block) appendState(to []byte) []byte {
 }
 
 func (b *block) load(r *reader) {
-	b.at, b.begun, b.crest, b.level = r.varint(), r.uvarint() == 1, r.float(), r.float()
+	b.at, b.begun, b.alarms = r.varint(), r.uvarint() == 1, uint8(min(r.uvarint(), mostDoublings))
+	b.crest, b.level = r.float(), r.float()
 	b.recents = uint8(min(r.uvarint(), recentBlocks))
 	for i := range b.recent[:b.recents] {
 		b.recent[i] = float32(r.float())

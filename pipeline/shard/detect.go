@@ -35,7 +35,7 @@ func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64,
 		Partition: src.Partition,
 		Offset:    src.Offset,
 		Reason:    reason,
-		LogLevel:  w.block.level,
+		LogLevel:  w.block.asked(),
 		Budget:    r.Budget,
 		FirstBad:  string(w.firstBad),
 		Features:  w.appendSamples(nil, r, e, t),
@@ -48,7 +48,7 @@ func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64,
 	}
 	s.Stats.Detections++
 	s.Detections = append(s.Detections, Detected{d, r.index})
-	w.fired(t + int64(r.Quiet))
+	w.fired(t+int64(r.Quiet), reason)
 }
 
 // appendSamples says, for each feature of a watch, what was observed and what its

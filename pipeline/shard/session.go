@@ -16,8 +16,8 @@ import (
 // reached.
 type sessions struct {
 	open  []session
-	spare [][]float64 // logs of closed sessions, for new ones
-	past models.Conformal // the crests of closed sessions
+	spare [][]float64      // logs of closed sessions, for new ones
+	past  models.Conformal // the crests of closed sessions
 }
 
 // session is one open session.
@@ -128,16 +128,18 @@ func (s *Shard) closeSession(r *rule, e *entity, w *watch, se *session) {
 	}
 }
 
-// level is the evidence that one in so many closed sessions of the entity reached, by their
-// ranks where there are enough, else by a law. There is none before some have closed.
+// level is the evidence that one in so many closed sessions of the entity reached, by a law, and
+// where there are enough of them by their ranks too, and no less than what the budget asks of
+// the evidence. There is none before some have closed.
 func (ss *sessions) level(r *rule, w *watch) float64 {
-	if level := ss.past.Level(1 / r.Blocks); !math.IsInf(level, 0) {
-		return level
-	}
 	if !w.seasoned(r) {
 		return models.MaxLogE
 	}
-	return r.level(&w.block.past, w.peers)
+	level := r.level(&w.block.past, w.peers)
+	if rank := ss.past.Level(1 / r.Blocks); !math.IsInf(rank, 0) {
+		level = max(level, rank)
+	}
+	return level
 }
 
 // seasoned reports whether enough sessions closed, of the entity or of its peers.
@@ -182,7 +184,8 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 	}
 	quiet := w.quietUntil
 	s.detect(r, e, w, c, t, src, reason)
-	if reason == "evidence" {
+	w.block.alarms = 0 // a session fires once
+	if reason == byEvidence {
 		w.quietUntil = quiet // the other sessions of the entity are judged on
 	}
 }

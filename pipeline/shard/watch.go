@@ -156,6 +156,9 @@ func (s *Shard) drawKind(r *rule, e *entity, w *watch, i int, c *telemetry.Call,
 	f.value = f.kinds.value(spec.Kind)
 }
 
+// byEvidence is why a detector fires whose evidence reached its level.
+const byEvidence = "evidence"
+
 // broken returns why the detector fires at this call: the text of its hard limit,
 // "evidence", or "" if it does not.
 func (w *watch) broken(r *rule, t int64) string {
@@ -167,8 +170,8 @@ func (w *watch) broken(r *rule, t int64) string {
 			return r.WhenText
 		}
 	}
-	if len(r.Evidence) > 0 && w.total >= w.block.level && t >= w.quietUntil && w.known(r) {
-		return "evidence"
+	if len(r.Evidence) > 0 && w.total >= w.block.asked() && t >= w.quietUntil && w.known(r) {
+		return byEvidence
 	}
 	return ""
 }
@@ -177,7 +180,7 @@ func (w *watch) judgement(r *rule, e *entity) Judgement {
 	for i := range w.features {
 		r.values[i] = w.features[i].value
 	}
-	return Judgement{r.Compiled, e.key, w.known(r), w.total, w.block.level, r.values}
+	return Judgement{r.Compiled, e.key, w.known(r), w.total, w.block.asked(), r.values}
 }
 
 // markFirstBad remembers the call with which the evidence began to rise, until it has
@@ -232,8 +235,11 @@ func (s *Shard) settle(r *rule, e *entity, w *watch, i int, t int64) {
 }
 
 // fired starts anew after a detection: what was seen under high evidence is forgotten, not learned.
-func (w *watch) fired(until int64) {
+func (w *watch) fired(until int64, reason string) {
 	w.quietUntil = until
+	if reason == byEvidence && w.block.alarms < mostDoublings {
+		w.block.alarms++
+	}
 	w.calm()
 	w.firstBad = w.firstBad[:0]
 	for i := range w.evidence {
