@@ -26,8 +26,8 @@ func (d *demo) checkPast() error {
 	for _, s := range d.suspected {
 		d.story.say("false kill: %s for %s at %s", s.Agent, s.Detector, s.Time.UTC().Format(time.DateTime))
 	}
-	d.story.claim(float64(len(d.suspected)) <= allowed, "%d false kills in %d honest agent-days; the budgets that count agent-days allow %.0f in all",
-		len(d.suspected), historyDays*len(d.fleet.Agents()), allowed)
+	d.story.claim(float64(len(d.suspected)) <= allowed, "false kills in %d honest agent-days: %d; the budgets that count agent-days allow %.0f in all",
+		historyDays*len(d.fleet.Agents()), len(d.suspected), allowed)
 	return nil
 }
 
@@ -64,7 +64,7 @@ func (d *demo) releaseHonest(ctx context.Context) error {
 		}
 	}
 	if released > 0 {
-		d.story.claim(stopped == 0, "%d stopped for nothing; 'estop release' lets them work again", released)
+		d.story.claim(stopped == 0, "stopped for nothing: %d; 'estop release' lets them work again", released)
 	}
 	return nil
 }
