@@ -38,6 +38,7 @@ func (s *Shard) wake(e *entity) {
 	if e.packed == "" {
 		return
 	}
+	at := e.position // that of the call that wakes it; what was packed has an earlier one
 	s.compressed = append(s.compressed[:0], e.packed...)
 	var err error
 	if s.packing, err = s2.Decode(s.packing[:cap(s.packing)], s.compressed); err == nil {
@@ -46,6 +47,7 @@ func (s *Shard) wake(e *entity) {
 	if err != nil {
 		panic("shard: cannot read what it packed: " + err.Error())
 	}
+	e.position = at
 }
 
 // latest returns the greatest time of the entity's calls.

@@ -54,6 +54,12 @@ func TestTheIdleRestAndTheirNextCallWakesThem(t *testing.T) {
 	if n := s.restingEntities(); n != agents-2 {
 		t.Errorf("%d rest after a call of one, want %d", n, agents-2)
 	}
+	// The call that woke it is part of its state.
+	again := *s
+	if again.Call(&telemetry.Call{ID: []byte("x"), Tenant: []byte("t"), Agent: []byte("agent-8"), Resource: []byte("r"), Time: int64(time.Hour + 62*time.Second)},
+		Source{Offset: offset, Appended: int64(time.Hour + 62*time.Second)}); again.Stats.Replayed != 1 {
+		t.Errorf("%d calls known as replayed, want the one that woke the agent", again.Stats.Replayed)
+	}
 	s.Reload(set.Plan)
 	call(9, time.Hour+63*time.Second)
 	id, _ := s.entities.ids.Lookup([]byte("\x00t\x00agent-9"))
