@@ -21,6 +21,7 @@ type block struct {
 	recents uint8
 	past    models.Crest
 	level   float64 // log evidence at which the detector fires
+	budget  float64 // the rule's Level that level was set for
 	alarms  uint8   // how often it did in this block
 }
 
@@ -78,7 +79,7 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	if ended && w.settled {
 		if crest, cut, learned := b.shift(b.crest); learned {
 			s.learnCrest(r, e, w, crest, cut)
-			b.level = r.level(&b.past, w.peers)
+			w.setLevel(r)
 		}
 	}
 	if ended || !b.begun {
@@ -123,6 +124,16 @@ func (s *Shard) learnCrest(r *rule, e *entity, w *watch, crest float64, cut bool
 	}
 	b.past.Learn(crest)
 	s.tell(e, r, toldCrest, 0, math.Float64bits(crest))
+}
+
+// setLevel sets the level anew by what the past and the peers are now.
+func (w *watch) setLevel(r *rule) {
+	b := &w.block
+	if b.budget = r.Level; r.Within {
+		b.level = w.sessions.level(r, w)
+		return
+	}
+	b.level = r.level(&b.past, w.peers)
 }
 
 // level is the log evidence at which the rule fires on an entity with the given past and
@@ -177,7 +188,7 @@ func (t *tails) need(blocks float64) float64 {
 func (b *block) appendState(to []byte) []byte {
 	to = binary.AppendVarint(to, b.at)
 	to = append(to, byte(truth(b.begun)), b.alarms)
-	to = appendFloat(appendFloat(to, b.crest), b.level)
+	to = appendFloat(appendFloat(appendFloat(to, b.crest), b.level), b.budget)
 	to = append(to, b.recents)
 	for _, crest := range b.recent[:b.recents] {
 		to = appendFloat(to, float64(crest))
@@ -188,7 +199,7 @@ func (b *block) appendState(to []byte) []byte {
 
 func (b *block) load(r *reader) {
 	b.at, b.begun, b.alarms = r.varint(), r.uvarint() == 1, uint8(min(r.uvarint(), mostDoublings))
-	b.crest, b.level = r.float(), r.float()
+	b.crest, b.level, b.budget = r.float(), r.float(), r.float()
 	b.recents = uint8(min(r.uvarint(), recentBlocks))
 	for i := range b.recent[:b.recents] {
 		b.recent[i] = float32(r.float())

@@ -151,7 +151,9 @@ func (ev *evidence) take(spec *detector.Feature, f *feature, c *telemetry.Call) 
 	case detector.KindMax:
 		ev.open = max(ev.open, amount(spec.Measure, c))
 	case detector.KindRepeats, detector.KindStale:
-		ev.open = max(ev.open, 1+f.value) // a baseline of counts begins at 1
+		// What was repeated before the slot began was that slot's. A baseline of counts begins at 1.
+		ev.open = max(ev.open, 1+min(f.value, ev.draws))
+		ev.draws++
 	case detector.KindBurst:
 		// The k-th look of a slot has the share 1/(k·(k+1)) of its chance of a false alarm.
 		ev.draws++

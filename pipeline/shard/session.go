@@ -124,7 +124,7 @@ func (s *Shard) closeSession(r *rule, e *entity, w *watch, se *session) {
 		crest := min(se.crest, w.block.level) // what fired counts as if just below
 		s.learnCrest(r, e, w, crest, se.crest >= w.block.level)
 		w.sessions.past.Add(crest)
-		w.block.level = w.sessions.level(r, w)
+		w.setLevel(r)
 	}
 }
 

@@ -256,6 +256,9 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 	if w == nil {
 		w = s.meet(r, e)
 	}
+	if w.block.budget != r.Level { // the analyst wrote another one
+		w.setLevel(r)
+	}
 	if r.HasRelearn {
 		s.renew(r, e, w, c, t)
 	}
@@ -302,9 +305,7 @@ func (s *Shard) meet(r *rule, e *entity) *watch {
 	e.watches = append(e.watches, newWatch(r, e.peers.of(r)))
 	w := &e.watches[len(e.watches)-1]
 	w.suppose()
-	if w.block.level = r.level(&w.block.past, w.peers); r.Within {
-		w.block.level = w.sessions.level(r, w)
-	}
+	w.setLevel(r)
 	s.tell(e, r, toldAppeared, 0, 0)
 	return w
 }
