@@ -16,6 +16,7 @@ import (
 // reached.
 type sessions struct {
 	open  []session
+	fired int              // how many of the open ones fired
 	spare [][]float64      // logs of closed sessions, for new ones
 	past  models.Conformal // the crests of closed sessions
 }
@@ -115,16 +116,29 @@ func (s *Shard) closeSession(r *rule, e *entity, w *watch, se *session) {
 		return
 	}
 	w.slots++
-	for i := range w.features {
-		if k := w.features[i].kinds; k != nil && !se.fired {
-			s.settle(r, e, w, i, se.last)
-		}
-	}
+	s.closeKinds(r, e, w, se)
 	if se.counts {
 		crest := min(se.crest, w.block.level) // what fired counts as if just below
 		s.learnCrest(r, e, w, crest, se.crest >= w.block.level)
 		w.sessions.past.Add(crest)
 		w.setLevel(r)
+	}
+}
+
+// closeKinds forgets what was held back where the session fired, and learns it where none did
+// that is still open: whose it was is not known.
+func (s *Shard) closeKinds(r *rule, e *entity, w *watch, se *session) {
+	if se.fired {
+		w.sessions.fired--
+	}
+	for i := range w.features {
+		switch k := w.features[i].kinds; {
+		case k == nil:
+		case se.fired:
+			k.forget()
+		case w.sessions.fired == 0:
+			s.settle(r, e, w, i, se.last)
+		}
 	}
 }
 
@@ -178,6 +192,7 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 	}
 	w.firstBad = append(w.firstBad[:0], se.firstBad...)
 	se.fired = true
+	w.sessions.fired++
 	for i := range w.evidence { // what the samples tell
 		w.evidence[i].reset()
 		w.evidence[i].detector.Mul(se.logs[i])
@@ -297,7 +312,7 @@ func (ss *sessions) appendState(b []byte) []byte {
 func (ss *sessions) load(r *reader, rule *rule) {
 	for n := min(r.uvarint(), mostSessions); n > 0 && r.err == nil; n-- {
 		se := session{key: r.uint64(), last: r.varint(), counts: r.uvarint() == 1, fired: r.uvarint() == 1}
-		se.total, se.crest = r.float(), r.float()
+		se.total, se.crest = r.logFloat(), r.float()
 		for range rule.Evidence {
 			se.logs = append(se.logs, r.float())
 		}
@@ -308,6 +323,9 @@ func (ss *sessions) load(r *reader, rule *rule) {
 			r.b, r.err = se.state.DecodeBinary(r.b)
 		}
 		ss.open = append(ss.open, se)
+		if se.fired {
+			ss.fired++
+		}
 	}
 	if r.err == nil {
 		r.b, r.err = ss.past.DecodeBinary(r.b)
