@@ -106,3 +106,20 @@ func TestACallWithoutAVersionIsNoNewVersion(t *testing.T) {
 		t.Error("a call without a version made the agent unknown")
 	}
 }
+
+// By the word of its calls each new version comes days after the one before; they all came within minutes.
+func TestCallsThatAreDatedBackExcuseNobodyTwice(t *testing.T) {
+	s := newStage(t, deployed)
+	s.paced(0, 400, 2, "1")
+	dated := func(days int) func(*telemetry.Call) {
+		return func(c *telemetry.Call) { c.Time -= int64(days) * int64(24*time.Hour) }
+	}
+	s.call("a", 4000*time.Second, version("2"), dated(100))
+	s.paced(401, 100, 2, "2")
+	if !s.last.Known {
+		t.Fatal("after 100 slots the new version is not known")
+	}
+	if !s.call("a", 5100*time.Second, version("3"), dated(50)).Known {
+		t.Error("a second version within the hour is excused, dated back to 50 days after the first")
+	}
+}

@@ -100,10 +100,11 @@ func (s *Shard) renew(r *rule, e *entity, w *watch, c *telemetry.Call, t int64) 
 	h |= 1
 	was := w.version
 	w.version = h
-	if was == 0 || was == h || w.relearned != 0 && t-w.relearned < int64(relearnAfter) {
+	now := max(w.latest, t) // by a call that is dated back no day has passed
+	if was == 0 || was == h || w.relearned != 0 && now-w.relearned < int64(relearnAfter) {
 		return
 	}
-	w.relearned = t
+	w.relearned = now
 	w.since, w.slots, w.settled, w.warm = e.calls, 0, false, false
 	w.calm()
 	for i := range w.evidence {
