@@ -153,7 +153,8 @@ func (p *peers) take(t telling, rules []*rule) {
 		return
 	}
 	pr := p.of(r)
-	x := finite(math.Float64frombits(t.value)) // where it is a number
+	const most = 1e60                                                 // so that the squares of squares are finite
+	x := min(max(finite(math.Float64frombits(t.value)), -most), most) // where it is a number
 	switch t.what {
 	case toldAppeared:
 		pr.members++
@@ -348,6 +349,9 @@ func (p *peerRule) load(b []byte) error {
 		p.rates[i] = r.means()
 	}
 	p.tails, p.square = tails{r.float(), r.float(), r.float(), r.float()}, r.means()
+	if t := p.tails; !(t.n >= 0 && t.over >= 0 && t.whole >= 0 && t.excess >= 0) {
+		return errState
+	}
 	if r.err != nil {
 		return r.err
 	}
@@ -373,7 +377,13 @@ func (m means) append(b []byte) []byte {
 	return appendFloat(appendFloat(appendFloat(b, m.n), m.mean), m.squares)
 }
 
-func (r *reader) means() means { return means{r.float(), r.float(), r.float()} }
+func (r *reader) means() means {
+	m := means{r.float(), r.float(), r.float()}
+	if m.n < 0 || m.squares < 0 {
+		r.err = errState
+	}
+	return m
+}
 
 func appendPosition(b []byte, p position) []byte {
 	return binary.AppendUvarint(binary.AppendVarint(b, p.offset), uint64(p.index))

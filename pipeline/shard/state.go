@@ -271,7 +271,7 @@ func (w *watch) load(b []byte) error {
 	w.relearned = r.varint()
 	w.version = r.uvarint()
 	w.settled, w.warm, w.counted = r.uvarint() == 1, r.uvarint() == 1, r.uvarint() == 1
-	w.total = r.float()
+	w.total = r.logFloat()
 	w.block.load(&r)
 	w.firstBad = append(w.firstBad, r.bytes(r.uvarint())...)
 	for i := range w.features {
@@ -350,8 +350,18 @@ func (r *reader) uint64() uint64 {
 	return 0
 }
 
-// float reads what appendFloat wrote. Only the logarithm of 0 may be infinite.
+// float reads what appendFloat wrote, which must be finite.
 func (r *reader) float() float64 {
+	f := r.logFloat()
+	if math.IsInf(f, -1) {
+		r.err = errState
+		return 0
+	}
+	return f
+}
+
+// logFloat reads a logarithm, which that of 0 makes infinite.
+func (r *reader) logFloat() float64 {
 	f := math.Float64frombits(bits.ReverseBytes64(r.uvarint()))
 	if math.IsNaN(f) || math.IsInf(f, 1) {
 		r.err = errState
