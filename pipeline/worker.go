@@ -117,6 +117,9 @@ func (w *worker) run(ctx context.Context) {
 				if len(w.shard.Samples) >= maxSamples {
 					w.flushSamples(ctx)
 				}
+				if w.shard.Full() && !w.makeRoom(ctx) {
+					return
+				}
 			}
 			w.detect.metrics.add(&w.counted, w.shard.Stats, len(records))
 			w.detect.metrics.addGraph(w.access)
@@ -126,12 +129,7 @@ func (w *worker) run(ctx context.Context) {
 			w.flushSamples(ctx)
 			w.beginCheckpoint(ctx)
 		case err := <-w.saving:
-			w.saving = nil
-			if errors.Is(err, errCommit) {
-				w.log.Warn("the offset is committed later", "err", err)
-				w.committed = -1
-			} else if err != nil {
-				w.fail(ctx, err)
+			if !w.saved(ctx, err) {
 				return
 			}
 		case save := <-w.stop:
@@ -147,6 +145,29 @@ func (w *worker) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// saved takes in how a checkpoint ended, and reports whether the work goes on.
+func (w *worker) saved(ctx context.Context, err error) bool {
+	w.saving = nil
+	if errors.Is(err, errCommit) {
+		w.log.Warn("the offset is committed later", "err", err)
+		w.committed = -1
+	} else if err != nil {
+		w.fail(ctx, err)
+		return false
+	}
+	return true
+}
+
+// makeRoom begins a checkpoint before its time, once the last one is safe: the records of
+// what has come together would soon be larger than Kafka takes.
+func (w *worker) makeRoom(ctx context.Context) bool {
+	if w.saving != nil && !w.saved(ctx, <-w.saving) {
+		return false
+	}
+	w.beginCheckpoint(ctx)
+	return true
 }
 
 // end asks the worker to end; done is closed when it has.

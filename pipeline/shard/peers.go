@@ -43,6 +43,15 @@ type peerRule struct {
 	square  means // of the deviation of a crest from its entity's past, squared
 }
 
+// mostTold is how much may be told between two checkpoints, and mostOfRecord by the calls of one
+// record, about 30 bytes each: all of it may stand in one record of the state topic, twice after
+// a restart.
+const mostTold, mostOfRecord = 1 << 14, 1 << 12
+
+// Full reports whether Dirty is to be called before further records: as much was told since it
+// was last called as goes into a record of the state topic.
+func (s *Shard) Full() bool { return len(s.told) >= mostTold }
+
 // peerCrests is how many blocks of all entities together are remembered.
 const peerCrests = 5000
 
@@ -180,6 +189,9 @@ func (s *Shard) tell(e *entity, r *rule, what byte, index int, value uint64) {
 	t := telling{at: e.position, shape: r.shape, what: what, index: byte(index), value: value}
 	if n := len(s.told); n > 0 && s.told[n-1].at == t.at {
 		t.nth = s.told[n-1].nth + 1
+	}
+	if n := len(s.told) - mostOfRecord; n >= 0 && s.told[n].at.offset == t.at.offset {
+		return
 	}
 	s.told = append(s.told, told{t, e})
 	s.listen(e.peers, t)
