@@ -221,7 +221,7 @@ func (b *SizeBaseline) Quantile(p float64) float64 {
 	if t := b.tail(scale); t.share > 1-p {
 		y = max(y, t.from+t.law.excess(math.Log((1-p)/t.share)))
 	}
-	return math.Exp(y)
+	return min(math.Exp(y), math.MaxFloat64)
 }
 
 // Slots returns how many values were learned.

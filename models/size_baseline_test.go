@@ -181,3 +181,14 @@ func BenchmarkSizeBaselineLearn(b *testing.B) {
 		base.Learn(values[i%len(values)])
 	}
 }
+
+func TestAQuantileOfWildSizesIsFinite(t *testing.T) {
+	b := NewSizeBaseline(100)
+	for range 3 {
+		b.Learn(math.SmallestNonzeroFloat64)
+		b.Learn(math.MaxFloat64)
+	}
+	if q := b.Quantile(0.995); math.IsInf(q, 0) || math.IsNaN(q) {
+		t.Errorf("the 0.995 quantile is %v", q)
+	}
+}
