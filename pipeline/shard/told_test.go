@@ -2,11 +2,13 @@ package shard
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/detector/catalog"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
@@ -56,5 +58,27 @@ budget: 1 per 1000 agent-days
 		if name == "a record for each call" && early == 0 {
 			t.Error("no checkpoint was asked for: the agent is too tame")
 		}
+	}
+}
+
+// Whatever a restored state says was told, what the peers make of it can be written and read again.
+func TestWhatPeersLearnOfWildNumbersCanBeReadAgain(t *testing.T) {
+	set, errs := detector.Load(catalog.FS)
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
+	}
+	s := New(set.Plan, Options{})
+	p := s.peersAt(string(byte(groups)+byte(detector.ByAgent)) + "t")
+	wild := []float64{math.MaxFloat64, -math.MaxFloat64, math.Inf(1), math.NaN(), 0, 1e200, -1e-300}
+	for _, r := range s.rules[detector.ByAgent] {
+		for what := range byte(toldCutTail + 2) {
+			for _, x := range wild {
+				p.take(telling{shape: r.shape, what: what, value: math.Float64bits(x)}, s.rules[detector.ByAgent])
+			}
+		}
+	}
+	p.appendState(nil, position{}) // its base is what was learned until now
+	if _, err := s.peersAt(p.key).load(p.appendState(nil, position{}), s.rules[detector.ByAgent]); err != nil {
+		t.Error(err)
 	}
 }
