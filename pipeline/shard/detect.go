@@ -48,7 +48,7 @@ func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64,
 	}
 	s.Stats.Detections++
 	s.Detections = append(s.Detections, Detected{d, r.index})
-	w.fired(t+int64(r.Quiet), reason)
+	w.fired(quiet{t + int64(r.Quiet), src.Appended + int64(r.Quiet)}, reason)
 }
 
 // appendSamples says, for each feature of a watch, what was observed and what its

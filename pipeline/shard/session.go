@@ -183,11 +183,11 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 	if se.firstBad == nil && se.total > w.block.level/2 {
 		se.firstBad = append(se.firstBad, c.ID...)
 	}
-	reason := w.broken(r, t)
+	reason := w.broken(r)
 	if s.opt.Judged != nil {
 		s.opt.Judged(w.judgement(r, e))
 	}
-	if reason == "" || se.fired || t < w.quietUntil {
+	if reason == "" || se.fired || w.silent {
 		return
 	}
 	w.firstBad = append(w.firstBad[:0], se.firstBad...)
@@ -197,11 +197,11 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 		w.evidence[i].reset()
 		w.evidence[i].detector.Mul(se.logs[i])
 	}
-	quiet := w.quietUntil
+	before := w.quiet
 	s.detect(r, e, w, c, t, src, reason)
 	w.block.alarms = 0 // a session fires once
 	if reason == byEvidence {
-		w.quietUntil = quiet // the other sessions of the entity are judged on
+		w.quiet = before // the other sessions of the entity are judged on
 	}
 }
 

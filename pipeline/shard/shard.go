@@ -266,6 +266,7 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 		w.counted = true
 		s.tellMeans(e, r, w)
 	}
+	w.silent = w.quiet.holds(t, src.Appended)
 	if r.Within {
 		s.judgeSession(r, e, w, c, t, src)
 		return
@@ -283,12 +284,12 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 		se = s.session(r, e, w, c, t)
 	}
 	s.observe(r, e, w, se, c, t)
-	reason := w.broken(r, t)
+	reason := w.broken(r)
 	w.markFirstBad(r, c)
 	if s.opt.Judged != nil {
 		s.opt.Judged(w.judgement(r, e))
 	}
-	if reason == "" || t < w.quietUntil {
+	if reason == "" || w.silent {
 		return
 	}
 	s.detect(r, e, w, c, t, src, reason)

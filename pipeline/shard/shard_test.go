@@ -247,3 +247,25 @@ func TestACallCostsNoAllocationOnceItsAgentIsKnown(t *testing.T) {
 		t.Errorf("honest calls led to %d detections", found)
 	}
 }
+
+// An agent's clock is its own word. One that has been found out and then dates all its calls into
+// the quiet time after the detection is found out again once that time has passed in the log.
+func TestAnAgentThatDatesItsCallsIntoTheQuietTimeIsNotExcused(t *testing.T) {
+	p := newPair(plan(t, limit), shard.Options{})
+	calls := number(burst(400, "agent-0", 0, time.Second))
+	for i := range calls {
+		if i > 20 {
+			calls[i].Time = calls[20].Time // while the log goes on
+		}
+		p.take(&calls[i])
+	}
+	late := 0
+	for _, d := range p.found {
+		if d.Offset > 25 {
+			late++
+		}
+	}
+	if late < 100 {
+		t.Errorf("%d detections in 374 s with a quiet time of 1 s", late)
+	}
+}

@@ -11,25 +11,26 @@ const noSlot = math.MinInt64
 
 // watch is what one rule keeps for one entity.
 type watch struct {
-	rule       *rule
-	peers      *peerRule
-	since      int64  // calls of the entity before the warm-up began
-	slots      int64  // active slots closed, or sessions
-	slot       int64  // the open slot, or noSlot
-	latest     int64  // the greatest time of a call that matched
-	sampled    int64  // when samples were last written, the calls' own time
-	version    uint64 // hash of what Relearn names, at the last call; 0: none yet
-	relearned  int64  // when the baselines last began to relearn, the calls' own time
-	quietUntil int64
-	settled    bool    // its baselines have seen enough to speak
-	warm       bool    // and for long enough to judge it by
-	counted    bool    // the peers know what it is like
-	total      float64 // log evidence after the last call
-	block      block
-	firstBad   []byte // id of the call with which evidence began to rise
-	features   []feature
-	evidence   []evidence
-	sessions   *sessions // nil where neither evidence nor a feature asks for them
+	rule      *rule
+	peers     *peerRule
+	since     int64  // calls of the entity before the warm-up began
+	slots     int64  // active slots closed, or sessions
+	slot      int64  // the open slot, or noSlot
+	latest    int64  // the greatest time of a call that matched
+	sampled   int64  // when samples were last written, the calls' own time
+	version   uint64 // hash of what Relearn names, at the last call; 0: none yet
+	relearned int64  // when the baselines last began to relearn, the calls' own time
+	quiet     quiet
+	silent    bool    // the call under way falls into it
+	settled   bool    // its baselines have seen enough to speak
+	warm      bool    // and for long enough to judge it by
+	counted   bool    // the peers know what it is like
+	total     float64 // log evidence after the last call
+	block     block
+	firstBad  []byte // id of the call with which evidence began to rise
+	features  []feature
+	evidence  []evidence
+	sessions  *sessions // nil where neither evidence nor a feature asks for them
 }
 
 func newWatch(r *rule, p *peerRule) watch {
@@ -49,6 +50,13 @@ func newWatch(r *rule, p *peerRule) watch {
 	}
 	return w
 }
+
+// quiet is the time after a detection in which the entity does not fire again, in the calls'
+// own time and in that of the log. It is over when either has passed it: neither an agent that
+// dates its calls back nor an import of history makes it last.
+type quiet struct{ own, log int64 }
+
+func (q quiet) holds(t, appended int64) bool { return t < q.own && appended < q.log }
 
 // known reports whether the entity has been seen enough to be judged, or enough of its
 // peers have.
@@ -118,7 +126,6 @@ func (s *Shard) renew(r *rule, e *entity, w *watch, c *telemetry.Call, t int64) 
 // A late call is evidence in the slot that is open when it comes. Its time is the word of
 // whoever sends it: an agent that dates its calls back must not be judged the milder for it.
 func (s *Shard) observe(r *rule, e *entity, w *watch, se *session, c *telemetry.Call, t int64) {
-	quiet := t < w.quietUntil
 	known := w.known(r)
 	high := w.high(r)
 	if r.Within {
@@ -127,12 +134,12 @@ func (s *Shard) observe(r *rule, e *entity, w *watch, se *session, c *telemetry.
 	for i := range w.features {
 		switch r.Features[i].Kind {
 		case detector.KindNew, detector.KindSurprise:
-			s.drawKind(r, e, w, i, c, t, known, high, quiet)
+			s.drawKind(r, e, w, i, c, t, known, high, w.silent)
 		default:
 			s.observeFeature(r, w, i, se, c, t)
 		}
 	}
-	if !quiet && !r.Within {
+	if !w.silent && !r.Within {
 		w.weigh(r, c)
 		w.block.crest = max(w.block.crest, w.total)
 	}
@@ -162,7 +169,7 @@ const byEvidence = "evidence"
 
 // broken returns why the detector fires at this call: the text of its hard limit,
 // "evidence", or "" if it does not.
-func (w *watch) broken(r *rule, t int64) string {
+func (w *watch) broken(r *rule) string {
 	if r.When != nil {
 		for i := range w.features {
 			r.values[i] = w.features[i].value
@@ -171,7 +178,7 @@ func (w *watch) broken(r *rule, t int64) string {
 			return r.WhenText
 		}
 	}
-	if len(r.Evidence) > 0 && w.total >= w.block.asked() && t >= w.quietUntil && w.known(r) {
+	if len(r.Evidence) > 0 && w.total >= w.block.asked() && !w.silent && w.known(r) {
 		return byEvidence
 	}
 	return ""
@@ -236,8 +243,8 @@ func (s *Shard) settle(r *rule, e *entity, w *watch, i int, t int64) {
 }
 
 // fired starts anew after a detection: what was seen under high evidence is forgotten, not learned.
-func (w *watch) fired(until int64, reason string) {
-	w.quietUntil = until
+func (w *watch) fired(until quiet, reason string) {
+	w.quiet, w.silent = until, true
 	if reason == byEvidence && w.block.alarms < mostDoublings {
 		w.block.alarms++
 	}
