@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -363,23 +364,28 @@ func TestACallIsFoundInFlightByEachOfItsNames(t *testing.T) {
 
 // A kill that arrives while calls begin finds each of them: in the check, or in flight.
 func TestNoCallSlipsBetweenTheCheckAndTheWatch(t *testing.T) {
+	const latest = 10_000 // calls that each goroutine remembers
 	r := newRig(t, 1)
 	g := r.guard("g1")
 	for round := range 20 {
 		name := fmt.Sprint("bot", round)
 		var wg sync.WaitGroup
-		begun := make(chan context.Context, 100_000)
+		var begun [4][]context.Context
 		stop := make(chan struct{})
-		for range 4 {
+		for i := range begun {
 			wg.Go(func() {
-				for {
+				for n := 0; ; n++ {
 					select {
 					case <-stop:
 						return
 					default:
 					}
 					ctx, _, _ := g.Begin(context.Background(), call("acme", name))
-					begun <- ctx
+					if n < latest {
+						begun[i] = append(begun[i], ctx)
+					} else {
+						begun[i][n%latest] = ctx
+					}
 					if ctx.Err() != nil {
 						return
 					}
@@ -389,8 +395,7 @@ func TestNoCallSlipsBetweenTheCheckAndTheWatch(t *testing.T) {
 		r.kill("acme", name)
 		close(stop)
 		wg.Wait()
-		close(begun)
-		for ctx := range begun {
+		for _, ctx := range slices.Concat(begun[:]...) {
 			if ctx.Err() == nil {
 				t.Fatal("a call that began around the kill still runs after the acknowledgement")
 			}
