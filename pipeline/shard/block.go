@@ -22,7 +22,7 @@ type block struct {
 	past    models.Crest
 	level   float64 // log evidence at which the detector fires
 	budget  float64 // the rule's Level that level was set for
-	alarms  uint8   // how often it did in this block
+	alarms  uint8   // how often it did in this block, at most mostDoublings
 }
 
 // mostDoublings bounds how much more evidence further alarms of a block take.
@@ -31,7 +31,7 @@ const mostDoublings = 4
 // asked returns the log evidence at which the detector fires next. A bad day must not use the
 // budget up many times: each further alarm in a block takes twice the evidence of the one before.
 func (b *block) asked() float64 {
-	return min(b.level*float64(int(1)<<min(b.alarms, mostDoublings)), models.MaxLogE)
+	return min(b.level*float64(int(1)<<b.alarms), models.MaxLogE)
 }
 
 // recentBlocks is how many blocks pass before the crest of one is learned. Of what doubles in a

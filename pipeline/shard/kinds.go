@@ -121,7 +121,7 @@ func (k *kinds) compare(h uint64, peers *models.Novelty) {
 
 // logE returns the logarithm of the last call's e-value.
 func (k *kinds) logE() float64 {
-	e := models.LogEBernoulli(k.fresh, k.p, max(k.q, freshHalf))
+	e := models.LogEBernoulli(k.fresh, k.p, k.q)
 	if k.fresh && k.pForeign > 0 {
 		e += models.LogENovel(k.foreign, k.pForeign)
 	}

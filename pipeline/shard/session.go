@@ -27,7 +27,6 @@ type session struct {
 	last     int64 // the greatest time of its calls
 	state    models.Session
 	logs     []float64 // log evidence, by evidence
-	total    float64
 	crest    float64
 	counts   bool   // the baselines had seen enough when it began
 	fired    bool   // nothing more is learned from it, and it does not fire again
@@ -69,7 +68,7 @@ func (s *Shard) session(r *rule, e *entity, w *watch, c *telemetry.Call, t int64
 	}
 	s.closeSessions(r, e, w, t)
 	w.sessions.open = append(w.sessions.open, session{
-		key: key, last: t, logs: w.sessions.logs(len(r.Evidence)), total: math.Inf(-1), counts: w.settled,
+		key: key, last: t, logs: w.sessions.logs(len(r.Evidence)), counts: w.settled,
 	})
 	return &w.sessions.open[len(w.sessions.open)-1]
 }
@@ -178,9 +177,8 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 		}
 		w.total = logAddExp(w.total, r.logWeights[i]+se.logs[i])
 	}
-	se.total = w.total
-	se.crest = max(se.crest, se.total)
-	if se.firstBad == nil && se.total > w.block.level/2 {
+	se.crest = max(se.crest, w.total)
+	if se.firstBad == nil && w.total > w.block.level/2 {
 		se.firstBad = append(se.firstBad, c.ID...)
 	}
 	reason := w.broken(r)
@@ -197,12 +195,7 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 		w.evidence[i].reset()
 		w.evidence[i].detector.Mul(se.logs[i])
 	}
-	before := w.quiet
 	s.detect(r, e, w, c, t, src, reason)
-	w.block.alarms = 0 // a session fires once
-	if reason == byEvidence {
-		w.quiet = before // the other sessions of the entity are judged on
-	}
 }
 
 // sequence is what an entity remembers of the order of its calls: of the whole calls, or of
@@ -224,22 +217,19 @@ func newSequence(f detector.Field) *sequence {
 // follow returns how surprising the call is after the others of its session, in nats, and
 // learns it unless the session has fired.
 func (s *Shard) follow(r *rule, i int, q *sequence, se *session, c *telemetry.Call) float64 {
-	action, _ := s.fieldHash(c, detector.FieldAction, "")
-	resource, _ := s.fieldHash(c, detector.FieldResource, "")
-	sc := models.SessionCall{Action: action, Value: resource, Tokens: s.tokens[:0]}
 	if q.chain != nil {
 		h, _ := s.hash(r, i, c)
-		sc.Action, sc.Value = h, h
 		surprise := -q.chain.LogProb(se.state.History(), h, 0)
 		if !se.fired {
 			q.chain.Learn(se.state.History(), h)
 		}
-		se.state.Take(&sc, surprise)
+		se.state.Take(&models.SessionCall{Action: h, Value: h}, surprise)
 		return surprise
 	}
-	sc.Way = pairHash(sc.Action, uint64(c.Outcome)+1)
 	s.tokens = appendTokens(s.tokens[:0], c.Resource)
-	sc.Tokens = s.tokens
+	action, _ := s.fieldHash(c, detector.FieldAction, "")
+	resource, _ := s.fieldHash(c, detector.FieldResource, "")
+	sc := models.SessionCall{Action: action, Way: pairHash(action, uint64(c.Outcome)+1), Value: resource, Tokens: s.tokens}
 	surprise := q.calls.Surprise(&se.state, &sc, nil)
 	if !se.fired {
 		q.calls.Learn(&se.state, &sc, nil)
@@ -297,7 +287,7 @@ func (ss *sessions) appendState(b []byte) []byte {
 		b = binary.LittleEndian.AppendUint64(b, se.key)
 		b = binary.AppendVarint(b, se.last)
 		b = append(b, byte(truth(se.counts)), byte(truth(se.fired)))
-		b = appendFloat(appendFloat(b, se.total), se.crest)
+		b = appendFloat(b, se.crest)
 		for _, log := range se.logs {
 			b = appendFloat(b, log)
 		}
@@ -312,7 +302,7 @@ func (ss *sessions) appendState(b []byte) []byte {
 func (ss *sessions) load(r *reader, rule *rule) {
 	for n := min(r.uvarint(), mostSessions); n > 0 && r.err == nil; n-- {
 		se := session{key: r.uint64(), last: r.varint(), counts: r.uvarint() == 1, fired: r.uvarint() == 1}
-		se.total, se.crest = r.logFloat(), r.float()
+		se.crest = r.float()
 		for range rule.Evidence {
 			se.logs = append(se.logs, r.float())
 		}

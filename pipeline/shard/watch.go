@@ -244,9 +244,13 @@ func (s *Shard) settle(r *rule, e *entity, w *watch, i int, t int64) {
 
 // fired starts anew after a detection: what was seen under high evidence is forgotten, not learned.
 func (w *watch) fired(until quiet, reason string) {
-	w.quiet, w.silent = until, true
-	if reason == byEvidence && w.block.alarms < mostDoublings {
-		w.block.alarms++
+	switch {
+	case reason != byEvidence:
+		w.quiet = until
+	case w.rule.Within: // a session fires once, and the others of the entity are judged on
+	default:
+		w.quiet = until
+		w.block.alarms = min(w.block.alarms+1, mostDoublings)
 	}
 	w.calm()
 	w.firstBad = w.firstBad[:0]
