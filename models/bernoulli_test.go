@@ -21,9 +21,12 @@ func TestLogEBernoulliHasMeanAtMostOneWhileHitsAreNoMoreFrequentThanPredicted(t 
 
 func TestLogEBernoulliIsLogENovelWhereTheAlternativeIsAHalf(t *testing.T) {
 	for _, p := range []float64{0, 1e-6, 0.2, 0.49} {
-		for _, hit := range []bool{true, false} {
-			if got, want := LogEBernoulli(hit, p, 0.5), LogENovel(hit, p); got != want {
-				t.Errorf("p=%v hit=%v: %v, want %v", p, hit, got, want)
+		for hit, want := range map[bool]float64{
+			true:  min(math.Log(0.5+0.25/p), MaxLogE),
+			false: math.Log(0.5 + 0.25/(1-p)),
+		} {
+			if got := LogEBernoulli(hit, p, 0.5); got != want || LogENovel(hit, p) != want {
+				t.Errorf("p=%v hit=%v: %v and %v, want %v", p, hit, got, LogENovel(hit, p), want)
 			}
 		}
 	}

@@ -38,15 +38,7 @@ func LogEFromLogP(logp float64) float64 {
 //
 // Valid range: every pNew. Below 0 counts as 0, above 1 and NaN as 1; the result is at most
 // MaxLogE. Cost: O(1), about 10 ns.
-func LogENovel(isNew bool, pNew float64) float64 {
-	switch {
-	case !(pNew < 0.5):
-		return logThreeQuarters
-	case isNew:
-		return min(math.Log(0.5+0.25/max(pNew, 0)), MaxLogE)
-	}
-	return math.Log(0.5 + 0.25/(1-max(pNew, 0)))
-}
+func LogENovel(isNew bool, pNew float64) float64 { return LogEBernoulli(isNew, pNew, 0.5) }
 
 var logThreeQuarters = math.Log(0.75)
 

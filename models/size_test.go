@@ -17,7 +17,7 @@ func TestTypesAreAsSmallAsTheySay(t *testing.T) {
 		{"Peak", unsafe.Sizeof(Peak{}), 56},
 		{"Crest", unsafe.Sizeof(Crest{}), 24},
 		{"Distinct", unsafe.Sizeof(Distinct{}), 104},
-		{"CountBaseline", unsafe.Sizeof(CountBaseline{}), 112},
+		{"CountBaseline", unsafe.Sizeof(CountBaseline{}), 96},
 		{"Novelty", unsafe.Sizeof(Novelty{}), 72},
 		{"EDetector", unsafe.Sizeof(EDetector{}), 16},
 		{"sketch", unsafe.Sizeof(sketch{}), 6450},
