@@ -1,41 +1,12 @@
 package models
 
 import (
-	"compress/gzip"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"testing"
 
+	"github.com/estop-project/estop/bench/labelled"
+	"github.com/estop-project/estop/bench/metrics"
 	"github.com/estop-project/estop/bench/midas"
 )
-
-// juneOf1998 reads the DARPA edges, or skips the test.
-func juneOf1998(t *testing.T) []midas.Edge {
-	t.Helper()
-	root := os.Getenv("ESTOP_DATA")
-	if root == "" {
-		root = "../../shared/data" // beside the module
-	}
-	f, err := os.Open(filepath.Join(root, "darpa", "edges.csv.gz"))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("no DARPA edges: set ESTOP_DATA to the folder that holds darpa/edges.csv.gz")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	edges, err := midas.ReadEdges(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return edges
-}
 
 // No constant of the law is critical: with any one of them halved or doubled the model is
 // still better than MIDAS-R and MIDAS-F (.989, .988), and close to itself.
@@ -44,10 +15,12 @@ func TestNoConstantOfEdgeBurstIsCritical(t *testing.T) {
 	if testing.Short() {
 		t.Skip("scores a million edges many times")
 	}
-	edges := juneOf1998(t)
+	edges, err := midas.ReadEdges(labelled.Open(t, "darpa/edges.csv.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	auc := func(o EdgeBurstOptions, law burstLaw) float64 {
-		scores, attack := midas.ScoreAll(newEdgeBurst(o, law), edges)
-		return midas.AUC(scores, attack)
+		return metrics.AUC(midas.ScoreAll(newEdgeBurst(o, law), edges))
 	}
 	usual := auc(EdgeBurstDefaults(), usualBursts)
 	t.Logf("as shipped: AUC %.4f", usual)

@@ -3,14 +3,13 @@ package eval
 import (
 	"errors"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/estop-project/estop/bench/labelled"
 	"github.com/estop-project/estop/bench/report"
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/detector/catalog"
@@ -39,12 +38,8 @@ func newReport() *report.Report { return report.New("", "test", FirstSeed, time.
 // quick measures little of a set.
 func quick(t *testing.T, plan *detector.Plan, set string) *report.Report {
 	t.Helper()
-	data := os.Getenv("ESTOP_DATA")
-	if data == "" {
-		data = filepath.Join("..", "..", "..", "shared", "data")
-	}
 	r := newReport()
-	err := Run(t.Context(), r, Options{Plan: plan, Sets: []string{set}, Data: data, Quick: true})
+	err := Run(t.Context(), r, Options{Plan: plan, Sets: []string{set}, Data: labelled.Folder(t), Quick: true})
 	if errors.Is(err, ErrAbsent) {
 		t.Skipf("%v; set ESTOP_DATA to the folder of labelled data", err)
 	}

@@ -4,16 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/estop-project/estop/bench/labelled"
 )
 
 // nabDir returns the folder of the set, and skips the test where it is not at hand.
 func nabDir(t *testing.T) string {
 	t.Helper()
-	data := os.Getenv("ESTOP_DATA")
-	if data == "" {
-		data = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	dir := filepath.Join(data, "nab")
+	dir := filepath.Join(labelled.Folder(t), "nab")
 	if _, err := os.Stat(dir); err != nil {
 		t.Skipf("%v; set ESTOP_DATA to the folder of labelled data", err)
 	}

@@ -22,30 +22,33 @@ func near(t *testing.T, what string, got, want float64) {
 func TestAUCIsMannWhitney(t *testing.T) {
 	near(t, "AUC", AUC(items), 0.8125)
 	near(t, "AUC of equal scores", AUC([]Scored{{1, true}, {1, false}, {1, false}}), 0.5)
-	near(t, "AUC without bad ones", AUC([]Scored{{1, false}}), math.NaN())
+	near(t, "AUC without bad ones", AUC([]Scored{{1, false}, {2, false}}), math.NaN())
+	near(t, "AUC without good ones", AUC([]Scored{{1, true}, {2, true}}), math.NaN())
 	near(t, "AUC of infinite scores", AUC([]Scored{{math.Inf(1), true}, {math.Inf(-1), false}}), 1)
 }
 
 func TestAUCCountsEveryPair(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	var all []Scored
-	for range 400 {
-		all = append(all, Scored{float64(r.IntN(20)), r.IntN(3) == 0})
-	}
-	var won, pairs float64
-	for _, b := range all {
-		for _, g := range all {
-			if b.Bad && !g.Bad {
-				pairs++
-				if b.Score > g.Score {
-					won++
-				} else if b.Score == g.Score {
-					won += 0.5
+	for range 200 {
+		all := []Scored{{0, true}, {0, false}}
+		for range r.IntN(60) {
+			all = append(all, Scored{float64(r.IntN(10)) - 3, r.IntN(3) == 0})
+		}
+		var won, pairs float64
+		for _, b := range all {
+			for _, g := range all {
+				if b.Bad && !g.Bad {
+					pairs++
+					if b.Score > g.Score {
+						won++
+					} else if b.Score == g.Score {
+						won += 0.5
+					}
 				}
 			}
 		}
+		near(t, "AUC", AUC(all), won/pairs)
 	}
-	near(t, "AUC", AUC(all), won/pairs)
 }
 
 // By hand: thresholds .9 .8 .4 .35 .1 give precisions 1 1 3/5 4/6 4/8 and recalls

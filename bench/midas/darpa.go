@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/estop-project/estop/bench/metrics"
 )
 
 // Edge is one labelled connection of the DARPA set.
@@ -44,11 +46,11 @@ func parseEdge(line string) (Edge, error) {
 	return Edge{Src: mix(src), Dst: mix(dst), Tick: tick, Attack: fields[3] == "1"}, errors.Join(err1, err2, err3)
 }
 
-// ScoreAll returns the scores of the edges and their labels.
-func ScoreAll(s Scorer, edges []Edge) (scores []float64, attack []bool) {
-	scores, attack = make([]float64, len(edges)), make([]bool, len(edges))
+// ScoreAll scores the edges, one after the other.
+func ScoreAll(s Scorer, edges []Edge) []metrics.Scored {
+	scored := make([]metrics.Scored, len(edges))
 	for i, e := range edges {
-		scores[i], attack[i] = s.Score(e.Src, e.Dst, e.Tick), e.Attack
+		scored[i] = metrics.Scored{Score: s.Score(e.Src, e.Dst, e.Tick), Bad: e.Attack}
 	}
-	return scores, attack
+	return scored
 }

@@ -1,16 +1,13 @@
 package midas_test
 
 import (
-	"compress/gzip"
-	"errors"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"sort"
 	"testing"
 	"time"
 
+	"github.com/estop-project/estop/bench/labelled"
+	"github.com/estop-project/estop/bench/metrics"
 	"github.com/estop-project/estop/bench/midas"
 	"github.com/estop-project/estop/models"
 )
@@ -18,23 +15,7 @@ import (
 // june reads the edges of June 1998, or skips the test.
 func june(tb testing.TB) []midas.Edge {
 	tb.Helper()
-	root := os.Getenv("ESTOP_DATA")
-	if root == "" {
-		root = "../../../shared/data" // beside the module
-	}
-	f, err := os.Open(filepath.Join(root, "darpa", "edges.csv.gz"))
-	if errors.Is(err, fs.ErrNotExist) {
-		tb.Skip("no DARPA edges: set ESTOP_DATA to the folder that holds darpa/edges.csv.gz")
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	edges, err := midas.ReadEdges(z)
+	edges, err := midas.ReadEdges(labelled.Open(tb, "darpa/edges.csv.gz"))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -60,10 +41,10 @@ func TestReferencesAreAsGoodAsTheirAuthorsProgramsAndEdgeBurstIsBetter(t *testin
 		{"EdgeBurst", models.NewEdgeBurst(models.EdgeBurstDefaults()), 0.992, 1},
 	} {
 		begin := time.Now()
-		scores, attack := midas.ScoreAll(c.scorer, edges)
+		scored := midas.ScoreAll(c.scorer, edges)
 		took := time.Since(begin)
-		auc := midas.AUC(scores, attack)
-		t.Logf("%-9s AUC %.4f, %v an edge; by part of the month %.4f", c.name, auc, took/time.Duration(len(edges)), parts(edges, scores, attack))
+		auc := metrics.AUC(scored)
+		t.Logf("%-9s AUC %.4f, %v an edge; by part of the month %.4f", c.name, auc, took/time.Duration(len(edges)), parts(edges, scored))
 		if auc < c.from || auc > c.to {
 			t.Errorf("%s has AUC %.4f, want %.3f … %.3f", c.name, auc, c.from, c.to)
 		}
@@ -71,10 +52,10 @@ func TestReferencesAreAsGoodAsTheirAuthorsProgramsAndEdgeBurstIsBetter(t *testin
 }
 
 // parts returns the AUC of 1–14, 15–18, 19–22 and 23–30 June.
-func parts(edges []midas.Edge, scores []float64, attack []bool) (aucs []float64) {
+func parts(edges []midas.Edge, scored []metrics.Scored) (aucs []float64) {
 	for from := 0; len(aucs) < 4; {
 		to := from + sort.Search(len(edges)-from, func(i int) bool { return edges[from+i].Tick >= firstTicks[len(aucs)] })
-		aucs = append(aucs, midas.AUC(scores[from:to], attack[from:to]))
+		aucs = append(aucs, metrics.AUC(scored[from:to]))
 		from = to
 	}
 	return aucs
@@ -102,8 +83,7 @@ func TestEdgeBurstIsBetterThanTheReferencesWhateverCameBefore(t *testing.T) {
 		{"June again, after June", append(edges[:len(edges):len(edges)], shift(edges, edges[len(edges)-1].Tick)...), len(edges)},
 	} {
 		auc := func(s midas.Scorer) float64 {
-			scores, attack := midas.ScoreAll(s, c.edges)
-			return midas.AUC(scores[c.from:], attack[c.from:])
+			return metrics.AUC(midas.ScoreAll(s, c.edges)[c.from:])
 		}
 		o := midas.Defaults(1)
 		r, f, e := auc(midas.NewRelational(o)), auc(midas.NewFiltering(o)), auc(models.NewEdgeBurst(models.EdgeBurstDefaults()))

@@ -82,43 +82,6 @@ func (e *exact) score(src, dst uint64) (scores [3]float64) {
 	return scores
 }
 
-func TestAUCIsTheShareOfPairsWonWithTiesHalf(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	for range 200 {
-		n := 2 + rng.IntN(40)
-		scores, positive := make([]float64, n), make([]bool, n)
-		for i := range scores {
-			scores[i], positive[i] = float64(rng.IntN(10))-3, rng.IntN(3) == 0
-		}
-		positive[0], positive[1] = true, false
-		won, pairs := 0.0, 0.0
-		for i := range scores {
-			for j := range scores {
-				if positive[i] && !positive[j] {
-					pairs++
-					if scores[i] > scores[j] {
-						won++
-					} else if scores[i] == scores[j] {
-						won += 0.5
-					}
-				}
-			}
-		}
-		if got := AUC(scores, positive); math.Abs(got-won/pairs) > 1e-12 {
-			t.Fatalf("AUC %v, of all pairs %v", got, won/pairs)
-		}
-	}
-}
-
-func TestAUCOfOneClassIsNotANumber(t *testing.T) {
-	if v := AUC([]float64{1, 2}, []bool{true, true}); !math.IsNaN(v) {
-		t.Errorf("without negatives it is %v", v)
-	}
-	if v := AUC([]float64{1, 2}, []bool{false, false}); !math.IsNaN(v) {
-		t.Errorf("without positives it is %v", v)
-	}
-}
-
 func TestReadEdgesRefusesWhatIsNoEdge(t *testing.T) {
 	edges, err := ReadEdges(strings.NewReader("1,2,3,0\n2,1,3,1\n"))
 	if err != nil || len(edges) != 2 || edges[0].Src != edges[1].Dst || edges[0].Attack || !edges[1].Attack || edges[1].Tick != 3 {

@@ -1,68 +1,14 @@
 package telemetry
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/estop-project/estop/bench/labelled"
 )
-
-// labelledData returns the folder of the labelled data, and skips the test without it.
-func labelledData(t testing.TB) string {
-	t.Helper()
-	if dir := os.Getenv("ESTOP_DATA"); dir != "" {
-		return dir
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			data := filepath.Join(dir, "..", "shared", "data")
-			if _, err := os.Stat(data); err == nil {
-				return data
-			}
-			break
-		}
-	}
-	t.Skip("no labelled data: set ESTOP_DATA")
-	return ""
-}
-
-// gunzippedLines returns the lines of a gzip file.
-func gunzippedLines(t testing.TB, name string) [][]byte {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	zr, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lines [][]byte
-	for sc := bufio.NewReader(zr); ; {
-		line, err := sc.ReadBytes('\n')
-		if len(bytes.TrimSpace(line)) > 0 {
-			lines = append(lines, line)
-		}
-		if err == io.EOF {
-			return lines
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // prepared is a record of the labelled data as others mapped it.
 type prepared struct {
@@ -71,18 +17,19 @@ type prepared struct {
 }
 
 func TestRealCloudTrailRecordsDecodeAsOthersMappedThem(t *testing.T) {
-	dir := filepath.Join(labelledData(t), "cloudtrail")
 	want := map[string]prepared{}
 	var raws [][]byte
 	for _, set := range []string{"invictus", "stratus"} {
-		for _, line := range gunzippedLines(t, filepath.Join(dir, set+".jsonl.gz")) {
+		for line := range labelled.Lines(t, "cloudtrail/"+set+".jsonl.gz") {
 			var p prepared
 			if err := json.Unmarshal(line, &p); err != nil {
 				t.Fatal(err)
 			}
 			want[p.ID] = p
 		}
-		raws = append(raws, gunzippedLines(t, filepath.Join(dir, "raw", set+".cloudtrail.jsonl.gz"))...)
+		for line := range labelled.Lines(t, "cloudtrail/raw/"+set+".cloudtrail.jsonl.gz") {
+			raws = append(raws, bytes.Clone(line))
+		}
 	}
 	var d Decoder
 	var c Call
