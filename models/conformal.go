@@ -40,7 +40,8 @@ func NewConformal(cap int) Conformal {
 	return Conformal{cap: int32(min(max(cap, 1), mostScores))}
 }
 
-// LogP returns log p of a score before it is added: 0 for the lowest and for NaN.
+// LogP returns log p of a score before it is added: 0 for the lowest and for NaN. Detectors ask for
+// its inverse, Level; LogP is for programs that make evidence of a score.
 func (c *Conformal) LogP(score float64) float64 {
 	if score != score {
 		return 0

@@ -100,9 +100,6 @@ func (b *CountBaseline) refresh() {
 // Mean returns the expected number of events in an active slot.
 func (b *CountBaseline) Mean() float64 { return 1 + b.law.mean }
 
-// Slots returns how many slots were learned.
-func (b *CountBaseline) Slots() float64 { return b.slots }
-
 // LogTail returns log P(N ≥ n). For an n up to the mean it returns 0, which is the
 // probability rounded up: such an n is no evidence, and most calls end here.
 func (b *CountBaseline) LogTail(n float64) float64 {

@@ -176,8 +176,8 @@ func TestBaselineForgets(t *testing.T) {
 	if got := b.Mean(); math.Abs(got-3) > 0.1 {
 		t.Errorf("after ten memories of 3 the mean is %v", got)
 	}
-	if b.Slots() != 1000 {
-		t.Errorf("slots learned: %v", b.Slots())
+	if b.slots != 1000 {
+		t.Errorf("slots learned: %v", b.slots)
 	}
 }
 

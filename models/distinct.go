@@ -43,10 +43,6 @@ func NewDistinct(width time.Duration, slots, exact int) Distinct {
 	return Distinct{step: slotStep(width, slots), slots: uint8(slots), exact: uint16(exact)}
 }
 
-// Width returns the window's length, rounded up to a whole number of nanoseconds for each
-// slot.
-func (d *Distinct) Width() time.Duration { return time.Duration(d.step * int64(d.slots)) }
-
 // Exact says whether Count is exact now: it does not estimate, or every live slot is in
 // the table again.
 func (d *Distinct) Exact() bool {

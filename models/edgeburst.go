@@ -161,7 +161,8 @@ func (b *EdgeBurst) Score(src, dst uint64, tick int64) float64 {
 	return b.latest.Surprise
 }
 
-// Reason returns what the latest Score was about. Its Surprise is that score.
+// Reason returns what the latest Score was about. Its Surprise is that score. It is for programs
+// that watch edges as such; detectors, which stop an agent, ask for OwnReason.
 func (b *EdgeBurst) Reason() EdgeBurstReason { return b.latest }
 
 // OwnReason returns the most surprising count of the edge and its source in the latest Score.

@@ -61,7 +61,7 @@ var kinds = []kind{
 			c := s.(*CountBaseline)
 			p := c.LogTail(float64(b % 100))
 			c.Learn(float64(a % 40))
-			return fmt.Sprint(p, c.Mean(), c.Slots(), c.Quantile(0.99))
+			return fmt.Sprint(p, c.Mean(), c.slots, c.Quantile(0.99))
 		},
 	}, {
 		name:  "Novelty",

@@ -47,7 +47,6 @@ type AccessGraph struct {
 	kinds   []NodeKind
 	out, in arcs
 	number  [nodeKinds]int // of nodes of each kind
-	refused int
 }
 
 // arcs are the edges of each node n: to[first[n]:first[n+1]].
@@ -64,7 +63,7 @@ func (a *arcs) weights(n uint32) []float32 { return a.weight[a.first[n]:a.first[
 // NewAccessGraph returns the graph of nodes with the given kinds. It keeps kinds, and sorts
 // edges in place; edges that are given twice add up. Edges that cannot be (an end that is no
 // node, kinds that do not join, an agent that is its own parent, a weight that is no
-// positive number) are left out and counted in Refused.
+// positive number) are left out.
 func NewAccessGraph(kinds []NodeKind, edges []AccessEdge) *AccessGraph {
 	g := &AccessGraph{kinds: kinds}
 	for _, k := range kinds {
@@ -72,9 +71,7 @@ func NewAccessGraph(kinds []NodeKind, edges []AccessEdge) *AccessGraph {
 			g.number[k]++
 		}
 	}
-	given := len(edges)
 	edges = slices.DeleteFunc(edges, func(e AccessEdge) bool { return !g.allows(e) })
-	g.refused = given - len(edges)
 	slices.SortFunc(edges, func(a, b AccessEdge) int {
 		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(a.Weight, b.Weight))
 	})
@@ -144,20 +141,6 @@ func (g *AccessGraph) Count(kind NodeKind) int { return g.number[kind] }
 
 // Edges returns the number of edges.
 func (g *AccessGraph) Edges() int { return len(g.out.to) }
-
-// AppendEdges appends the edges to es, in the order of their ends.
-func (g *AccessGraph) AppendEdges(es []AccessEdge) []AccessEdge {
-	for n := range uint32(len(g.kinds)) {
-		weights := g.out.weights(n)
-		for i, to := range g.out.of(n) {
-			es = append(es, AccessEdge{n, to, weights[i]})
-		}
-	}
-	return es
-}
-
-// Refused returns how many edges were left out.
-func (g *AccessGraph) Refused() int { return g.refused }
 
 // Kind returns the kind of a node.
 func (g *AccessGraph) Kind(n uint32) NodeKind { return g.kinds[n] }

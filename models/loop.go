@@ -1,5 +1,7 @@
 package models
 
+import "slices"
+
 // Loop counts how long an entity has gone round in a circle: for each period p up to
 // longestPeriod, how many calls in a row were the same as the one p calls before.
 //
@@ -28,22 +30,4 @@ func (l *Loop) Add(call uint64) {
 }
 
 // Repeats returns how many calls in a row went on with the circle that has lasted longest.
-func (l *Loop) Repeats() int {
-	best, _ := l.best()
-	return int(best)
-}
-
-// Period returns how many calls that circle has, 0 where there is none.
-func (l *Loop) Period() int {
-	_, period := l.best()
-	return period
-}
-
-func (l *Loop) best() (run uint32, period int) {
-	for i, r := range l.runs {
-		if r > run {
-			run, period = r, i+1
-		}
-	}
-	return run, period
-}
+func (l *Loop) Repeats() int { return int(slices.Max(l.runs[:])) }

@@ -65,12 +65,6 @@ func NewMarkov(order, cap int) Markov {
 	return Markov{order: int32(order), cap: int32(cap)}
 }
 
-// Transitions returns how many transitions are kept.
-func (m *Markov) Transitions() int { return int(m.next.used) }
-
-// Contexts returns how many contexts are kept.
-func (m *Markov) Contexts() int { return int(m.index.used) }
-
 // LogProb returns the log probability that next follows history, whose last symbol is the
 // most recent; of a longer one the last order symbols count. logBase is the log probability
 // of next where no context knows it, as for LogProbBackoff: with 0 the result is that of

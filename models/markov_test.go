@@ -159,8 +159,8 @@ func TestMarkovKeepsWithinItsBoundWhatIsCommon(t *testing.T) {
 		}
 		m.Learn(history, next)
 		history = append(history, next)[1:]
-		if m.Transitions() > 100 || m.Contexts() > m.Transitions() || len(m.contexts) > 100 {
-			t.Fatalf("%d transitions, %d contexts, %d places", m.Transitions(), m.Contexts(), len(m.contexts))
+		if m.next.used > 100 || m.index.used > m.next.used || len(m.contexts) > 100 {
+			t.Fatalf("%d transitions, %d contexts, %d places", m.next.used, m.index.used, len(m.contexts))
 		}
 	}
 	if got := m.LogProb([]uint64{mix(1)}, mix(2), 0); got < math.Log(0.4) {
@@ -183,7 +183,7 @@ func TestMarkovLearnSaysWhatIsNewToAll(t *testing.T) {
 	if agent.Learn([]uint64{mix(8)}, mix(3)) {
 		t.Error("a symbol that is known without a context counts as new")
 	}
-	if got := peers.Transitions(); got != 3 {
+	if got := peers.next.used; got != 3 {
 		t.Errorf("the peers keep %d transitions, want one for each of three contexts", got)
 	}
 	fresh := NewMarkov(2, 64)
@@ -231,7 +231,7 @@ var markovKind = kind{
 		next := mix(min(a, b) % 9)
 		p := m.LogProb(history, next, -3)
 		isNew := m.Learn(history[b%3/2:], next)
-		return fmt.Sprint(p, isNew, m.Transitions(), m.Contexts(), m.LogProb(history[1:], mix(a%9), 0))
+		return fmt.Sprint(p, isNew, m.next.used, m.index.used, m.LogProb(history[1:], mix(a%9), 0))
 	},
 }
 

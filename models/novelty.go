@@ -102,7 +102,8 @@ func (l law) goodTuring() float64 {
 
 // LogProb returns the log probability that the next draw has hash h. For a known kind
 // drawn c times it is its share (c-d)/(n-F-d·K) of what LogNew leaves; for any other it is
-// LogNew. It is -Inf for a known kind only where LogNew is 0.
+// LogNew. It is -Inf for a known kind only where LogNew is 0. Detectors ask only whether a kind
+// is new; LogProb is for programs that want the whole law, such as the surprise of an edge.
 func (v *Novelty) LogProb(h uint64) float64 {
 	i := v.table.find(h)
 	if i < 0 {

@@ -14,7 +14,7 @@ var seasonalKind = kind{
 		t := at(a) + int64(b%200)*hourOfTime // every hour of the week
 		p := c.LogTail(float64(b%100), t)
 		c.Learn(float64(b%40), t)
-		return fmt.Sprint(p, c.Mean(t+5*hourOfTime), c.Slots(), c.Quantile(0.99, t))
+		return fmt.Sprint(p, c.Mean(t+5*hourOfTime), c.slots, c.Quantile(0.99, t))
 	},
 }
 

@@ -54,7 +54,7 @@ func (a ramp) play(seed uint64, weeks int, step time.Duration, memory, warmup fl
 			growth = math.Pow(1.01, hours)
 		}
 		n += distuv.Poisson{Lambda: a.profile(hourOfWeek(slotOf(t, hourOfTime))) * growth * day * around(rng, 8) * around(rng, 4), Src: rng}.Rand()
-		if n < 1 || quiet || b.Slots() < warmup {
+		if n < 1 || quiet || b.slots < warmup {
 			continue
 		}
 		d.Set(LogEFromLogP(LogMidP(b.LogTails(n, slot*int64(step)))))

@@ -144,9 +144,6 @@ func (b *SeasonalCount) Mean(t int64) float64 {
 	return 1 + b.law.mean
 }
 
-// Slots returns how many slots were learned.
-func (b *SeasonalCount) Slots() float64 { return b.slots }
-
 // LogTail returns log P(N ≥ n) for a slot at t. For an n up to the mean it returns 0, as
 // CountBaseline does.
 func (b *SeasonalCount) LogTail(n float64, t int64) float64 {

@@ -51,12 +51,6 @@ func (s *Session) Take(c *SessionCall, surprise float64) (score float64) {
 	return s.score
 }
 
-// Score returns the largest surprise so far, at least 0.
-func (s *Session) Score() float64 { return s.score }
-
-// Calls returns how many calls the session has.
-func (s *Session) Calls() int { return int(s.calls) }
-
 // History returns the latest actions, at most three, the most recent last. It is valid
 // until the next Take.
 func (s *Session) History() []uint64 {

@@ -32,8 +32,8 @@ func TestSessionRemembersItsLatestValues(t *testing.T) {
 			t.Fatalf("history %v, want %v", s.History(), want)
 		}
 	}
-	if s.Calls() != 1000 {
-		t.Errorf("%d calls, want 1000", s.Calls())
+	if s.calls != 1000 {
+		t.Errorf("%d calls, want 1000", s.calls)
 	}
 }
 
@@ -42,7 +42,7 @@ func TestSessionScoreIsTheLargestSurprise(t *testing.T) {
 	for _, x := range []struct{ surprise, want float64 }{
 		{1, 1}, {0.5, 1}, {math.NaN(), 1}, {-3, 1}, {7, 7}, {2, 7}, {math.Inf(1), math.MaxFloat64},
 	} {
-		if got := s.Take(&SessionCall{}, x.surprise); got != x.want || s.Score() != got {
+		if got := s.Take(&SessionCall{}, x.surprise); got != x.want || s.score != got {
 			t.Errorf("after surprise %v the score is %v, want %v", x.surprise, got, x.want)
 		}
 	}
@@ -75,7 +75,7 @@ func play(b *SessionBaseline, calls []SessionCall, peers *SessionBaseline, learn
 		}
 		s.Take(&calls[i], surprise)
 	}
-	return s.Score()
+	return s.score
 }
 
 func trainedSessions(rng *rand.Rand, peers *SessionBaseline) *SessionBaseline {
@@ -194,7 +194,7 @@ var sessionKind = kind{
 	step: func(s stateful, a, b uint64) string {
 		v := s.(*Session)
 		c := SessionCall{Action: b, Value: mix(min(a, b) % 90), Tokens: []uint64{mix(b % 97)}}
-		return fmt.Sprint(v.Take(&c, float64(a%1000)), v.Calls(), v.History(), v.Used(mix(a%90)))
+		return fmt.Sprint(v.Take(&c, float64(a%1000)), v.calls, v.History(), v.Used(mix(a%90)))
 	},
 }
 

@@ -16,7 +16,7 @@ var spotKind = kind{
 		for i := range b % 20 {
 			c.Learn(x + float64(i))
 		}
-		return fmt.Sprint(p, c.Quantile(0.999), c.Seen())
+		return fmt.Sprint(p, c.Quantile(0.999), c.seen)
 	},
 }
 
@@ -31,7 +31,7 @@ var dSpotKind = kind{
 		for i := range b % 20 {
 			c.Learn(x + float64(i))
 		}
-		return fmt.Sprint(p, c.Quantile(0.999), c.Seen(), c.Mean())
+		return fmt.Sprint(p, c.Quantile(0.999), c.spot.seen, c.Mean())
 	},
 }
 

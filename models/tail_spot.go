@@ -26,7 +26,9 @@ import (
 // eighth time about 200 µs, which is ½ µs a value at the level 0.98. LogTail about 20 ns. Bytes: 88, and 8 for each value of the
 // warm-up, later 2048.
 //
-// For a stream that drifts use DSpot.
+// For a stream that drifts use DSpot. Detectors use neither: what they measure is a count or a
+// size, whose law is better known (CountBaseline, SizeBaseline). Both are for programs that
+// import this package and watch numbers of another sort.
 type Spot struct {
 	level     float64
 	warmup    int32
@@ -138,9 +140,6 @@ func (s *Spot) Quantile(p float64) float64 {
 	return s.threshold + s.law.excess(math.Log((1-p)*s.seen/s.over))
 }
 
-// Seen returns how many values were learned.
-func (s *Spot) Seen() float64 { return s.seen }
-
 // DSpot is Spot for a stream that drifts: it judges how far a value lies above the mean of
 // the latest ones (the paper's section 4.4).
 //
@@ -194,6 +193,3 @@ func (d *DSpot) LogTail(x float64) float64 { return d.spot.LogTail(x - d.Mean())
 
 // Quantile returns the x with P(X ≤ x) = p, as Spot does.
 func (d *DSpot) Quantile(p float64) float64 { return d.spot.Quantile(p) + d.Mean() }
-
-// Seen returns how many values were judged and learned.
-func (d *DSpot) Seen() float64 { return d.spot.seen }

@@ -43,10 +43,6 @@ func NewWindow(width time.Duration, slots int) Window {
 	return Window{step: slotStep(width, slots), slots: int32(slots)}
 }
 
-// Width returns the window's length: the width it was made with, rounded up to a whole
-// number of nanoseconds for each slot.
-func (w *Window) Width() time.Duration { return time.Duration(w.step * int64(w.slots)) }
-
 // ring returns the number of slots that are kept.
 func (w *Window) ring() int { return int(w.slots) + 1 }
 
