@@ -220,11 +220,16 @@ func confuseDeputy(f *Fleet, a *agent, at time.Time, level int) (Attack, error) 
 	}
 	chain := []string{root, a.name}
 	mean := []time.Duration{2 * time.Minute, 20 * time.Second, 500 * time.Millisecond}[level]
-	return f.blows(ConfusedDeputy, a, at, false, calls, 2*calls, about(mean), func(s *stream, _ int) blow {
+	return f.blows(ConfusedDeputy, a, at, false, calls, 2*calls, about(mean), underChain(chain)), nil
+}
+
+// underChain is the agent's usual work, done under another chain.
+func underChain(chain []string) func(*stream, int) blow {
+	return func(s *stream, _ int) blow {
 		b := s.habit()
 		b.chain = chain
 		return b
-	}), nil
+	}
 }
 
 func hijackChain(f *Fleet, a *agent, at time.Time, level int) (Attack, error) {
@@ -254,11 +259,7 @@ func hijackChain(f *Fleet, a *agent, at time.Time, level int) (Attack, error) {
 		chain = append(chain, a.name)
 	}
 	mean := []time.Duration{2 * time.Minute, 20 * time.Second, time.Second}[level]
-	return f.blows(ChainHijack, a, at, false, calls, 2*calls, about(mean), func(s *stream, _ int) blow {
-		b := s.habit()
-		b.chain = chain
-		return b
-	}), nil
+	return f.blows(ChainHijack, a, at, false, calls, 2*calls, about(mean), underChain(chain)), nil
 }
 
 func inject(f *Fleet, a *agent, at time.Time, level int) (Attack, error) {

@@ -335,20 +335,30 @@ func TestTelemetryCarriesEveryField(t *testing.T) {
 	}
 }
 
+// One op is 100,000 calls.
 func BenchmarkCalls(b *testing.B) {
-	f := New(Options{Seed: 1, DayShape: true})
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		// One op is 100,000 calls.
-		n = 0
-		for range f.Calls(DefaultStart, time.Time{}) {
-			if n++; n == 100_000 {
-				break
+	for _, c := range []struct {
+		name string
+		opt  Options
+	}{
+		{"plain", Options{Seed: 1, DayShape: true}},
+		{"eventful", World(1)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			f := New(c.opt)
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				n = 0
+				for range f.Calls(DefaultStart, time.Time{}) {
+					if n++; n == 100_000 {
+						break
+					}
+				}
 			}
-		}
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+		})
 	}
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "calls/s")
 }
 
 func BenchmarkTelemetry(b *testing.B) {

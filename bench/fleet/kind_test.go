@@ -416,19 +416,3 @@ func TestSessionsComeInBursts(t *testing.T) {
 	// One for Poisson arrivals.
 	between(t, "coefficient of variation of gaps", math.Sqrt(squares/float64(len(gaps))-mean*mean)/mean, 1.15, 2.5)
 }
-
-func BenchmarkEventfulCalls(b *testing.B) {
-	f := New(World(1))
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		// One op is 100,000 calls.
-		n = 0
-		for range f.Calls(DefaultStart, time.Time{}) {
-			if n++; n == 100_000 {
-				break
-			}
-		}
-	}
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "calls/s")
-}
