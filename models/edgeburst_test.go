@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
 
 	"gonum.org/v1/gonum/mathext"
 	"gonum.org/v1/gonum/optimize"
@@ -314,12 +313,6 @@ func TestTablesStayBoundedAndKeepRegularsThroughAScan(t *testing.T) {
 	}
 	if worst := regulars(501); worst > 3 {
 		t.Errorf("after a scan of 100000 edges a regular call scores %v", worst)
-	}
-}
-
-func TestEdgeBurstPlacesAreAsSmallAsTheySay(t *testing.T) {
-	if e, n := unsafe.Sizeof(burstPlace[[0]tally]{}), unsafe.Sizeof(burstPlace[[2]tally]{}); e != 32 || n != 64 {
-		t.Errorf("an edge takes %d bytes and a node %d", e, n)
 	}
 }
 

@@ -21,6 +21,19 @@ func TestTypesAreAsSmallAsTheySay(t *testing.T) {
 		{"Novelty", unsafe.Sizeof(Novelty{}), 72},
 		{"EDetector", unsafe.Sizeof(EDetector{}), 16},
 		{"sketch", unsafe.Sizeof(sketch{}), 6450},
+		{"season", unsafe.Sizeof(season{}), 344},
+		{"SeasonalCount", unsafe.Sizeof(SeasonalCount{}), 512},
+		{"SizeBaseline", unsafe.Sizeof(SizeBaseline{}), 368},
+		{"Conformal", unsafe.Sizeof(Conformal{}), 40},
+		{"Spot", unsafe.Sizeof(Spot{}), 88},
+		{"Markov", unsafe.Sizeof(Markov{}), 104},
+		{"a context of Markov", unsafe.Sizeof(context{}), 24},
+		{"Session", unsafe.Sizeof(Session{}), 296},
+		{"SessionBaseline", unsafe.Sizeof(SessionBaseline{}), 280},
+		{"Loop", unsafe.Sizeof(Loop{}), 104},
+		{"Progress", unsafe.Sizeof(Progress{}), 136},
+		{"an edge of EdgeBurst", unsafe.Sizeof(burstPlace[[0]tally]{}), 32},
+		{"a node of EdgeBurst", unsafe.Sizeof(burstPlace[[2]tally]{}), 64},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s takes %d bytes, its comment says %d", c.name, c.got, c.want)
