@@ -1,5 +1,7 @@
 package models
 
+import "math"
+
 // Suppose lets a baseline that has learned nothing begin with a mean and a weight that others
 // suggest, its peers for one: the prior of its Gamma posterior is then theirs, and the
 // variance that of a geometric distribution, as in CountPrior. A mean below 1 counts as 1;
@@ -44,6 +46,61 @@ func (b *SizeBaseline) Doubt(weight float64) {
 	b.spread *= share
 	b.over *= share
 	b.lastX = 0
+}
+
+// Doubt takes from what the model is certain of: what it drew is worth about as many draws as weight
+// says, though each kind that it knows stays known, as drawn once at least. O(size of the table).
+func (v *Novelty) Doubt(weight float64) {
+	share := shrink(v.draws, weight)
+	if share == 1 {
+		return
+	}
+	forgotten := (v.draws - v.kept) * share
+	v.kept, v.singles = 0, 0
+	v.table.each(func(_ uint64, count *uint32) {
+		*count = shrunk(*count, share)
+		v.kept += float64(*count)
+		if *count == 1 {
+			v.singles++
+		}
+	})
+	v.draws = v.kept + forgotten
+}
+
+// Doubt is that of Novelty, for each context by itself.
+func (m *Markov) Doubt(weight float64) {
+	forgotten := make([]float64, len(m.contexts))
+	shares := make([]float64, len(m.contexts))
+	for i := range m.contexts {
+		c := &m.contexts[i]
+		shares[i] = shrink(float64(c.draws), weight)
+		forgotten[i] = float64(c.draws-c.kept) * shares[i]
+		c.kept, c.singles = 0, 0
+	}
+	m.next.each(func(key uint64, count *uint32) {
+		c := &m.contexts[key>>48]
+		*count = shrunk(*count, shares[key>>48])
+		c.kept += *count
+		if *count == 1 {
+			c.singles++
+		}
+	})
+	for i := range m.contexts {
+		c := &m.contexts[i]
+		c.draws = c.kept + uint32(forgotten[i])
+	}
+}
+
+// Doubt is that of Novelty, for all that the baseline is made of.
+func (b *SessionBaseline) Doubt(weight float64) {
+	b.actions.Doubt(weight)
+	b.values.Doubt(weight)
+	b.tokens.Doubt(weight)
+}
+
+// shrunk is the share of a count, and at least 1.
+func shrunk(count uint32, share float64) uint32 {
+	return max(1, uint32(math.Round(float64(count)*share)))
 }
 
 // shrink returns the factor that brings a weight down to at most limit, which counts as at

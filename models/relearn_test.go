@@ -3,6 +3,8 @@ package models
 import (
 	"math"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestSupposeIsThePriorThatItNames(t *testing.T) {
@@ -77,4 +79,58 @@ func TestDoubtWidensThePrediction(t *testing.T) {
 	if b.LogTail(60) <= count || z.LogTail(60) <= size {
 		t.Errorf("%v and %v, before it %v and %v", b.LogTail(60), z.LogTail(60), count, size)
 	}
+}
+
+// What is left of 2000 draws is what a model has that drew the same kinds in the same shares, only
+// fewer times.
+func TestDoubtLeavesTheLawOfFewerDraws(t *testing.T) {
+	many := NewNovelty(0.5, 1, 64)
+	few := NewNovelty(0.5, 1, 64)
+	long, short := NewMarkov(1, 64), NewMarkov(1, 64)
+	for i := range uint64(2000) {
+		many.Learn(i % 4)
+		long.Learn([]uint64{i % 2}, i%4)
+	}
+	for i := range uint64(20) {
+		few.Learn(i % 4)
+		short.Learn([]uint64{i % 2}, i%4)
+	}
+	many.Doubt(20)
+	if got, want := many.PNew(), few.PNew(); math.Abs(got-want) > 1e-12 || many.Draws() != 20 {
+		t.Errorf("after 2000 draws of which 20 are left a new kind has %v, after 20 draws %v", got, want)
+	}
+	long.Doubt(10)
+	for _, next := range []uint64{0, 2, 9} {
+		got, want := long.LogProb([]uint64{0}, next, 0), short.LogProb([]uint64{0}, next, 0)
+		if math.Abs(got-want) > 1e-12 {
+			t.Errorf("of %d after 0 the doubted chain says %v, the one that drew so few %v", next, got, want)
+		}
+	}
+}
+
+func TestDoubtForgetsNoKindAndKeepsTheBooks(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		draws := rapid.SliceOfN(rapid.Uint64Range(0, 40), 1, 400).Draw(t, "draws")
+		weight := rapid.Float64Range(0, 500).Draw(t, "weight")
+		v, m := NewNovelty(0.5, 1, 16), NewMarkov(2, 24)
+		for i, h := range draws {
+			v.Learn(h)
+			m.Learn(draws[max(0, i-2):i], h)
+		}
+		kinds, before := v.Kinds(), v.PNew()
+		v.Doubt(weight)
+		m.Doubt(weight)
+		if v.Kinds() != kinds || !(v.PNew() >= before-1e-12 && v.PNew() <= 1) {
+			t.Fatalf("%d kinds and %v for a new one, before %d and %v", v.Kinds(), v.PNew(), kinds, before)
+		}
+		for _, s := range []stateful{&v, &m} {
+			b, err := s.AppendBinary(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.DecodeBinary(b); err != nil {
+				t.Fatalf("%T is not as its encoding wants it: %v", s, err)
+			}
+		}
+	})
 }

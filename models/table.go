@@ -75,6 +75,15 @@ func (t *table[V]) grow() {
 	}
 }
 
+// each gives every entry's key, and its value to change; 0 is none.
+func (t *table[V]) each(change func(h uint64, v *V)) {
+	for i := range t.places {
+		if e := &t.places[i]; e.val != 0 {
+			change(e.key(), &e.val)
+		}
+	}
+}
+
 // sweep deletes every entry that drop accepts.
 func (t *table[V]) sweep(drop func(h uint64, v V) bool) {
 	for i := range t.places {

@@ -75,7 +75,7 @@ func (b *block) begin(r *rule, t int64) {
 // its peers, and the level set anew.
 func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	b := &w.block
-	ended := b.ends(r, w.latest)
+	ended, asked := b.ends(r, w.latest), b.asked()
 	if ended && w.settled {
 		if crest, cut, learned := b.shift(b.crest); learned {
 			s.learnCrest(r, e, w, crest, cut)
@@ -84,6 +84,9 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	}
 	if ended || !b.begun {
 		b.begin(r, w.latest)
+	}
+	if w.total < asked && w.total >= b.asked() {
+		w.calm() // no alarm is one because the level fell
 	}
 	if r.BlockCalls > 0 {
 		b.at++

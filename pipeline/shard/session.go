@@ -214,6 +214,15 @@ func newSequence(f detector.Field) *sequence {
 	return &sequence{chain: &chain}
 }
 
+// doubt takes from what was learned of the order of calls, so that it relearns soon.
+func (q *sequence) doubt() {
+	if q.chain != nil {
+		q.chain.Doubt(priorMost)
+		return
+	}
+	q.calls.Doubt(priorMost)
+}
+
 // follow returns how surprising the call is after the others of its session, in nats, and
 // learns it unless the session has fired.
 func (s *Shard) follow(r *rule, i int, q *sequence, se *session, c *telemetry.Call) float64 {

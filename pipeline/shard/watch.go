@@ -80,7 +80,9 @@ func (w *watch) begin(r *rule, e *entity, t int64) (warmed bool) {
 		w.calm() // what young baselines took for evidence is none
 		w.block.begun = false
 	}
-	w.warm = w.latest-e.first >= int64(r.WarmupTime)
+	if w.warm = w.latest-e.first >= int64(r.WarmupTime); w.warm {
+		w.calm() // what came before it was known accuses nobody
+	}
 	return w.warm
 }
 
@@ -117,6 +119,11 @@ func (s *Shard) renew(r *rule, e *entity, w *watch, c *telemetry.Call, t int64) 
 	w.calm()
 	for i := range w.evidence {
 		w.evidence[i].doubt()
+	}
+	for i := range w.features {
+		if q := w.features[i].sequence; q != nil {
+			q.doubt()
+		}
 	}
 }
 
