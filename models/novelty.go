@@ -1,6 +1,9 @@
 package models
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Novelty is the predictive probability that the next draw of an entity (a resource, an
 // action, an identity) is of a kind that it never drew before.
@@ -57,6 +60,18 @@ func (v *Novelty) Draws() float64 { return v.draws }
 
 // Kinds returns how many kinds are known.
 func (v *Novelty) Kinds() int { return int(v.table.used) }
+
+// Hashes returns the hashes of the kinds that are known, the least first.
+func (v *Novelty) Hashes() []uint64 {
+	hashes := make([]uint64, 0, v.table.used)
+	for i := range v.table.places {
+		if e := &v.table.places[i]; e.val != 0 {
+			hashes = append(hashes, e.key())
+		}
+	}
+	slices.Sort(hashes)
+	return hashes
+}
 
 // LogNew returns the log probability that the next draw's kind is not known.
 func (v *Novelty) LogNew() float64 { return math.Log(v.PNew()) }

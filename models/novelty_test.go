@@ -3,6 +3,7 @@ package models
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -219,6 +220,22 @@ func TestTableEqualsAMap(t *testing.T) {
 		}
 		if int(tab.used) != len(want) {
 			t.Fatalf("step %d: %d entries, want %d", step, tab.used, len(want))
+		}
+	}
+}
+
+func TestHashesAreThoseOfAllKindsThatAreKnown(t *testing.T) {
+	v := NewNovelty(0.25, 1, 64)
+	for i := range uint64(500) {
+		v.Learn(mix(i % 90))
+	}
+	hashes := v.Hashes()
+	if len(hashes) != v.Kinds() || !slices.IsSorted(hashes) {
+		t.Errorf("%d hashes of %d kinds, in order: %v", len(hashes), v.Kinds(), slices.IsSorted(hashes))
+	}
+	for _, h := range slices.Compact(hashes) {
+		if !v.Seen(h) {
+			t.Errorf("hash %x is of no known kind", h)
 		}
 	}
 }

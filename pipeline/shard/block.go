@@ -122,7 +122,7 @@ func (s *Shard) learnCrest(r *rule, e *entity, w *watch, crest float64, cut bool
 		if cut {
 			tail = toldCutTail
 		}
-		s.tell(e, r, tail, 0, math.Float64bits(-b.past.LogTail(crest, w.peers.square.mean)))
+		s.tell(e, r, tail, 0, math.Float64bits(-b.past.LogTail(crest, w.peers.spread())))
 		s.tell(e, r, toldDeviation, 0, math.Float64bits(b.past.Deviation(crest)))
 	}
 	b.past.Learn(crest)
@@ -147,9 +147,9 @@ func (r *rule) level(past *models.Crest, peers *peerRule) float64 {
 	own := r.Level
 	switch {
 	case past.Blocks() >= leastPast:
-		own = past.Level(math.Exp(-peers.tails.need(r.Blocks)), peers.square.mean)
-	case peers.crests.Slots() >= leastPeerBlocks:
-		own = peers.crests.Quantile(1-1/r.Blocks) - 1
+		own = past.Level(math.Exp(-peers.need(r.Blocks)), peers.spread())
+	case peers.blocks().Slots() >= leastPeerBlocks:
+		own = peers.blocks().Quantile(1-1/r.Blocks) - 1
 	}
 	if own > mostLevel*r.Level {
 		return models.MaxLogE
@@ -158,7 +158,7 @@ func (r *rule) level(past *models.Crest, peers *peerRule) float64 {
 }
 
 // tails are how rare the crests of an entity's blocks were by its own past, asked of all
-// entities of a tenant: where it is right, -log p has an exponential law with mean 1. Real
+// entities of a group or of a tenant: where it is right, -log p has an exponential law with mean 1. Real
 // crests have heavier tails.
 type tails struct{ n, over, whole, excess float64 }
 
@@ -177,15 +177,25 @@ func (t *tails) add(x float64, cut bool) {
 
 // need returns the -log p that is exceeded in one of so many blocks: beyond tailFrom the law
 // is taken for exponential with the share and the mean excess that were seen (peaks over a
-// threshold; Pickands 1975, with shape 0), and beforehand with those of 40 blocks that are
-// somewhat worse than they should be. The mean is that of excesses of which some are cut: their
+// threshold; Pickands 1975, with shape 0).
+func (p *peerRule) need(blocks float64) float64 {
+	share, mean := p.tail()
+	return max(math.Log(blocks), tailFrom+max(mean, 1)*math.Log(max(1, blocks*share)))
+}
+
+// tail returns the share of the blocks that lie beyond tailFrom and their mean excess. A group
+// believes beforehand, for 40 blocks and 4 excesses, that they are as its tenant's, and a tenant
+// that they are somewhat worse than they should be. The mean is that of excesses of which some are cut: their
 // sum by the number of the whole ones (the greatest likelihood under censoring; Epstein and
 // Sobel 1953). Were all taken for whole, the level would settle where up to e times as many
 // blocks reach it as the budget allows.
-func (t *tails) need(blocks float64) float64 {
-	share := (t.over + 2) / (t.n + 40)
-	mean := (t.excess + 6) / (t.whole + 4)
-	return max(math.Log(blocks), tailFrom+max(mean, 1)*math.Log(max(1, blocks*share)))
+func (p *peerRule) tail() (share, mean float64) {
+	share, mean = 0.05, 1.5
+	if p.wide != nil {
+		share, mean = p.wide.tail()
+	}
+	t := &p.tails
+	return (t.over + 40*share) / (t.n + 40), (t.excess + 4*mean) / (t.whole + 4)
 }
 
 func (b *block) appendState(to []byte) []byte {

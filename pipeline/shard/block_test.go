@@ -188,7 +188,7 @@ func exceeded(law func(*rand.Rand) float64, blocks float64, corrected bool) floa
 			if c.Blocks() >= leastPast {
 				need := math.Log(blocks)
 				if corrected {
-					need = peers.tails.need(blocks)
+					need = peers.need(blocks)
 				}
 				level := c.Level(math.Exp(-need), peers.square.mean)
 				fires := x >= level

@@ -14,7 +14,8 @@ type entity struct {
 	calls   int64 // so far
 	first   int64 // the first call's own time
 	dirty   bool
-	peers   *peers
+	peers   *peers  // its group's, once it has one, else its tenant's
+	sketch  *sketch // of an agent's first calls, until it looks for its group
 	watches []watch // one for each rule that the entity has met
 	packed  string  // the watches of an entity that rests; see rest.go
 }

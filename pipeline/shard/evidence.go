@@ -116,6 +116,14 @@ func (w *watch) suppose() {
 	}
 }
 
+// mean is what the peers are told of the baseline: the mean of a count, 1 of others.
+func (ev *evidence) mean() float64 {
+	if ev.counts == nil {
+		return 1
+	}
+	return ev.counts.Mean()
+}
+
 // expected returns the mean of a slot at t, and the band that holds 99 % of all slots.
 func (ev *evidence) expected(t int64) (mean, low, high float64) {
 	const edge = 0.005

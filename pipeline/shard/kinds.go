@@ -24,9 +24,9 @@ import (
 // New kinds come in clumps: a new task brings several at once. So the probability of a
 // fresh kind right after a fresh one is learned apart.
 //
-// A kind that is new to the entity may be known to its peers, the other entities of the
-// tenant. How often that is so is a second question, asked only at fresh kinds; the answer's
-// e-value multiplies the first one's.
+// A kind that is new to the entity may be known to its peers: to its group, or at least to its
+// tenant. How often that is so are further questions, asked only at fresh kinds; the e-values of
+// the answers multiply the first one's.
 type kinds struct {
 	known models.Novelty
 	held  []heldKind
@@ -37,14 +37,11 @@ type kinds struct {
 
 	begun bool // there was a last call
 	// Of the last call:
-	counts bool // it is evidence, one way or the other
-	fresh  bool // a new kind; for surprise a turn to a new or held kind
-	// foreign says that the fresh kind was new to the peers too, which had the probability
-	// pForeign; 0 if there are too few peers to say.
-	foreign  bool
-	pForeign float64
-	p        float64 // probability, before the call, that it would be fresh
-	q        float64 // the same under the alternative that the evidence is for
+	counts bool    // it is evidence, one way or the other
+	fresh  bool    // a new kind; for surprise a turn to a new or held kind
+	p      float64 // probability, before the call, that it would be fresh
+	q      float64 // the same under the alternative that the evidence is for
+	peersE float64 // log e-value of what the peers know of the fresh kind
 }
 
 type heldKind struct {
@@ -111,21 +108,17 @@ func (k *kinds) pAgain(p float64) float64 {
 	return more * p / (1 - p + more*p)
 }
 
-// compare asks whether the fresh kind of the last call is new to the peers too.
-func (k *kinds) compare(h uint64, peers *models.Novelty) {
-	k.pForeign = 0
-	if k.fresh && peers != nil {
-		k.foreign, k.pForeign = !peers.Seen(h), peers.PNew()
+// compare asks whether the fresh kind of the last call, as feature i, is new to the peers too.
+func (k *kinds) compare(h uint64, peers *peerRule, i int) {
+	k.peersE = 0
+	if k.fresh {
+		k.peersE = peers.logENew(i, h)
 	}
 }
 
 // logE returns the logarithm of the last call's e-value.
 func (k *kinds) logE() float64 {
-	e := models.LogEBernoulli(k.fresh, k.p, k.q)
-	if k.fresh && k.pForeign > 0 {
-		e += models.LogENovel(k.foreign, k.pForeign)
-	}
-	return e
+	return models.LogEBernoulli(k.fresh, k.p, k.q) + k.peersE
 }
 
 // pFresh is the probability that the next call is fresh. Held calls count, so that

@@ -22,8 +22,12 @@ import (
 // whose own state is the one of the checkpoint before, and with the entity that told them. A
 // shard that is restored holds them until the log has come to their place.
 type peers struct {
-	key   string // in the state topic: groups + the sort of the entities, and the tenant
-	rules []*peerRule
+	// key in the state topic: groups + the sort of the entities, and the tenant; of a peer group
+	// 0 and its name in addition.
+	key    string
+	wide   *peers // of a group those of its tenant; nil where these are the tenant's
+	rules  []*peerRule
+	groups []uint32 // of a tenant: the names of its groups
 	// base is the state as it was at the last checkpoint, after the call at baseAt; told is
 	// what was told since.
 	base   []byte
@@ -35,8 +39,10 @@ type peers struct {
 // peerRule is what the peers of one detector showed.
 type peerRule struct {
 	rule    *rule
+	wide    *peerRule // of a group what its tenant's peers showed
 	members int
 	kinds   []*models.Novelty   // by feature; nil where the feature does not tell kinds apart
+	beyond  []beyondGroup       // by feature, of a group
 	rates   []means             // by evidence
 	crests  models.SizeBaseline // of 1 + the crest of a block
 	tails   tails
@@ -71,6 +77,7 @@ type telling struct {
 	shape uint64 // of the rule
 	what  byte
 	index byte   // of the feature, or of the evidence
+	to    byte   // who is told
 	value uint64 // a hash, or the bits of a mean
 	nth   uint16 // of the tellings of the same call
 }
@@ -84,6 +91,15 @@ const (
 	toldTail             // -log p of that crest, by its own past
 	toldDeviation        // how far it lies from the middle of its own past
 	toldCutTail          // toldTail of a crest that fired and would have risen on
+	toldForeign          // toldKind of one that nobody of the tenant had drawn
+	toldKnown            // it drew the kind before it joined the group
+	toldGroup            // it looks for the group of that name
+)
+
+// Who is told.
+const (
+	toTenant = 1 << iota
+	toGroup
 )
 
 const (
@@ -100,7 +116,12 @@ const priorMost, priorLeast = 20, 0.05
 // prior returns what the peers lead to expect of the count i in a new entity's slot: the
 // Gamma distribution with the mean and the variance of the means of those that have warmed
 // up (the moments of an empirical Bayes prior; Robbins 1956). ok is false where too few have.
+//
+// Those of a group that has too few are its tenant's.
 func (p *peerRule) prior(i int) (mean, weight float64, ok bool) {
+	for p.wide != nil && p.rates[i].n < peersLeast {
+		p = p.wide
+	}
 	m := &p.rates[i]
 	if m.n < peersLeast {
 		return 0, 0, false
@@ -110,8 +131,9 @@ func (p *peerRule) prior(i int) (mean, weight float64, ok bool) {
 	return m.mean, min(max(rate/max(variance, 1e-9), priorLeast), priorMost), true
 }
 
-// warm is how many entities have warmed up.
+// warm is how many entities of the tenant have warmed up.
 func (p *peerRule) warm() int {
+	p = p.widest()
 	if len(p.rates) == 0 {
 		return 0
 	}
@@ -142,6 +164,9 @@ func (p *peers) of(r *rule) *peerRule {
 		}
 	}
 	pr := newPeerRule(r)
+	if p.wide != nil {
+		pr.wide, pr.beyond = p.wide.of(r), make([]beyondGroup, len(r.Features))
+	}
 	p.rules = append(p.rules, pr)
 	return pr
 }
@@ -157,6 +182,10 @@ func (p *peerRule) novelty(i int) *models.Novelty {
 
 // take learns a telling. One of a rule that is not loaded is dropped.
 func (p *peers) take(t telling, rules []*rule) {
+	if t.what == toldGroup {
+		p.admit(uint32(t.value))
+		return
+	}
 	r := ruleOf(rules, t.shape)
 	if r == nil {
 		return
@@ -177,16 +206,47 @@ func (p *peers) take(t telling, rules []*rule) {
 		pr.tails.add(x, t.what == toldCutTail)
 	case toldDeviation:
 		pr.square.add(x * x)
-	case toldKind:
+	case toldKind, toldForeign, toldKnown:
 		if int(t.index) < len(pr.kinds) && pr.kinds[t.index] != nil {
-			pr.kinds[t.index].Learn(t.value)
+			pr.learnKind(t)
 		}
 	}
 }
 
-// tell tells the entity's peers, and notes the telling with both.
+// learnKind learns that one of the peers drew a kind. What it had drawn when it joined, the
+// tenant had been told of: that says nothing of what is new to both.
+func (p *peerRule) learnKind(t telling) {
+	known := p.kinds[t.index]
+	if p.wide != nil && t.what != toldKnown && !known.Seen(t.value) {
+		b := &p.beyond[t.index]
+		b.fresh++
+		b.foreign += truth(t.what == toldForeign)
+	}
+	known.Learn(t.value)
+}
+
+// tell tells all of the entity's peers.
 func (s *Shard) tell(e *entity, r *rule, what byte, index int, value uint64) {
-	t := telling{at: e.position, shape: r.shape, what: what, index: byte(index), value: value}
+	to := byte(toTenant)
+	if e.peers.wide != nil {
+		to |= toGroup
+	}
+	s.tellTo(e, to, telling{shape: r.shape, what: what, index: byte(index), value: value})
+}
+
+// tellKind tells that the entity drew a kind for the first time.
+func (s *Shard) tellKind(e *entity, r *rule, w *watch, feature int, h uint64) {
+	what := byte(toldKind)
+	if !w.peers.widest().kinds[feature].Seen(h) {
+		what = toldForeign
+	}
+	s.tell(e, r, what, feature, h)
+}
+
+// tellTo tells the entity's tenant, its group, or both, and notes the telling with each of them
+// and with the entity.
+func (s *Shard) tellTo(e *entity, to byte, t telling) {
+	t.at, t.to = e.position, to
 	if n := len(s.told); n > 0 && s.told[n-1].at == t.at {
 		t.nth = s.told[n-1].nth + 1
 	}
@@ -194,7 +254,19 @@ func (s *Shard) tell(e *entity, r *rule, what byte, index int, value uint64) {
 		return
 	}
 	s.told = append(s.told, told{t, e})
-	s.listen(e.peers, t)
+	for p := e.peers; p != nil; p = p.wide {
+		if t.to&p.level() != 0 {
+			s.listen(p, t)
+		}
+	}
+}
+
+// level is what tellings to these peers are addressed to.
+func (p *peers) level() byte {
+	if p.wide != nil {
+		return toGroup
+	}
+	return toTenant
 }
 
 // told is a telling and the entity that told it.
@@ -216,15 +288,11 @@ func (s *Shard) listen(p *peers, t telling) {
 // tellMeans tells what the entity is like, when it has warmed up.
 func (s *Shard) tellMeans(e *entity, r *rule, w *watch) {
 	for i := range w.evidence {
-		mean := 1.0
-		if c := w.evidence[i].counts; c != nil {
-			mean = c.Mean()
-		}
-		s.tell(e, r, toldWarm, i, math.Float64bits(mean))
+		s.tell(e, r, toldWarm, i, math.Float64bits(w.evidence[i].mean()))
 	}
 }
 
-// peersOf returns the peers of an entity with the given key.
+// peersOf returns the peers of the tenant of an entity with the given key.
 func (s *Shard) peersOf(key string) *peers {
 	by, tenant, _ := splitEntityKey(key)
 	return s.peersAt(string([]byte{byte(groups) + byte(by)}) + tenant)
@@ -234,6 +302,9 @@ func (s *Shard) peersAt(key string) *peers {
 	p := s.peers[key]
 	if p == nil {
 		p = &peers{key: key, baseAt: position{offset: -1}}
+		if tenant, _, group, _ := splitPeersKey(key); group {
+			p.wide = s.peersAt(tenant)
+		}
 		s.peers[key] = p
 	}
 	return p
@@ -245,9 +316,12 @@ type awaited struct {
 	peers *peers
 }
 
+// await holds what peers are to hear, of all that was told.
 func (s *Shard) await(p *peers, told []telling) {
 	for _, t := range told {
-		s.awaited = append(s.awaited, awaited{t, p})
+		if t.to&p.level() != 0 {
+			s.awaited = append(s.awaited, awaited{t, p})
+		}
 	}
 	s.sorted = false
 }
@@ -277,7 +351,7 @@ func (s *Shard) hear(at position, reflected bool) {
 func (s *Shard) sortAwaited() {
 	s.awaited = slices.DeleteFunc(s.awaited, func(a awaited) bool { return a.at.compare(a.peers.baseAt) <= 0 })
 	slices.SortFunc(s.awaited, func(a, b awaited) int {
-		return cmp.Or(a.at.compare(b.at), cmp.Compare(a.nth, b.nth))
+		return cmp.Or(a.at.compare(b.at), cmp.Compare(a.nth, b.nth), cmp.Compare(a.peers.key, b.peers.key))
 	})
 	s.awaited = slices.Compact(s.awaited)
 	s.sorted = true
@@ -295,8 +369,30 @@ func (p *peers) appendState(b []byte, at position) []byte {
 	b = binary.AppendUvarint(b, uint64(len(p.base)))
 	b = append(b, p.base...)
 	b = appendTold(b, p.told)
-	p.base, p.baseAt, p.told, p.dirty = p.appendRules(nil), at, nil, false
+	p.base, p.baseAt, p.told, p.dirty = p.appendRules(p.appendGroups(nil)), at, nil, false
 	return b
+}
+
+func (p *peers) appendGroups(b []byte) []byte {
+	b = append(b, byte(len(p.groups)))
+	for _, name := range p.groups {
+		b = binary.BigEndian.AppendUint32(b, name)
+	}
+	return b
+}
+
+// loadGroups reads what appendGroups wrote.
+func (p *peers) loadGroups(r *reader) {
+	p.groups = nil
+	n := r.uvarint()
+	if n > mostGroups || n > 0 && p.wide != nil {
+		r.err = errState
+	}
+	for ; n > 0 && r.err == nil; n-- {
+		if b := r.bytes(4); b != nil {
+			p.admit(binary.BigEndian.Uint32(b))
+		}
+	}
 }
 
 func (p *peers) appendRules(b []byte) []byte {
@@ -324,6 +420,9 @@ func (p *peerRule) appendState(b []byte) []byte {
 			b, _ = k.AppendBinary(b)
 		}
 	}
+	for _, x := range p.beyond {
+		b = appendFloat(appendFloat(b, x.fresh), x.foreign)
+	}
 	return b
 }
 
@@ -337,6 +436,9 @@ func (p *peers) load(b []byte, rules []*rule) ([]telling, error) {
 	p.base = slices.Clone(r.bytes(r.uvarint()))
 	told := r.told()
 	base := reader{b: p.base}
+	if len(p.base) > 0 {
+		p.loadGroups(&base)
+	}
 	for len(base.b) > 0 && base.err == nil && r.err == nil {
 		shape := base.uint64()
 		body := base.bytes(base.uvarint())
@@ -346,7 +448,9 @@ func (p *peers) load(b []byte, rules []*rule) ([]telling, error) {
 		}
 		// Entities that were restored before hold on to it.
 		pr := p.of(rule)
+		wide, beyond := pr.wide, pr.beyond
 		*pr = *newPeerRule(rule)
+		pr.wide, pr.beyond = wide, beyond
 		if err := pr.load(body); err != nil {
 			return nil, fmt.Errorf("detector %q: %w", rule.ID, err)
 		}
@@ -379,6 +483,16 @@ func (p *peerRule) load(b []byte) error {
 			return err
 		}
 	}
+	for i := range p.beyond {
+		b := beyondGroup{r.float(), r.float()}
+		if r.err == nil && !(b.foreign >= 0 && b.foreign <= b.fresh) {
+			r.err = errState
+		}
+		p.beyond[i] = b
+	}
+	if r.err != nil {
+		return r.err
+	}
 	if len(r.b) > 0 {
 		return fmt.Errorf("%d bytes left over: %w", len(r.b), errState)
 	}
@@ -406,7 +520,7 @@ func appendTold(b []byte, told []telling) []byte {
 	for _, t := range told {
 		b = appendPosition(b, t.at)
 		b = binary.LittleEndian.AppendUint64(b, t.shape)
-		b = append(b, t.what, t.index)
+		b = append(b, t.what, t.index, t.to)
 		b = binary.AppendUvarint(b, uint64(t.nth))
 		b = binary.LittleEndian.AppendUint64(b, t.value)
 	}
@@ -418,7 +532,7 @@ func (r *reader) position() position {
 }
 
 func (r *reader) told() []telling {
-	const least = 21 // bytes of one
+	const least = 22 // bytes of one
 	n := r.uvarint()
 	if n > uint64(len(r.b)/least) {
 		r.err = errState
@@ -427,8 +541,8 @@ func (r *reader) told() []telling {
 	told := make([]telling, 0, n)
 	for range n {
 		t := telling{at: r.position(), shape: r.uint64()}
-		if b := r.bytes(2); b != nil {
-			t.what, t.index = b[0], b[1]
+		if b := r.bytes(3); b != nil {
+			t.what, t.index, t.to = b[0], b[1], b[2]
 		}
 		t.nth, t.value = uint16(r.uvarint()), r.uint64()
 		told = append(told, t)

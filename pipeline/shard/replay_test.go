@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,8 +16,9 @@ import (
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
-// small makes a shard forget often what it may forget: the conditions that hold for a value.
-var small = shard.Options{MaxValues: 8, MaxEntities: 64, SampleEvery: time.Second}
+// small makes a shard forget often what it may forget, the conditions that hold for a value, and lets agents
+// join their groups soon.
+var small = shard.Options{MaxValues: 8, MaxEntities: 64, SampleEvery: time.Second, GroupAfter: 9}
 
 // logs draws a log: agents that work and break off, new resources, late calls, calls from
 // the future, refusals, and several calls in one record.
@@ -63,7 +65,7 @@ func logs() *rapid.Generator[[]sent] {
 
 func TestTheSameLogGivesTheSameDetectionsWhereverItIsCut(t *testing.T) {
 	plan := every(t)
-	fired, runs := 0, 0
+	fired, joined, runs := 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		calls := logs().Draw(t, "log")
 		whole, again, cut := newPair(plan, small), newPair(plan, small), newPair(plan, small)
@@ -103,12 +105,23 @@ func TestTheSameLogGivesTheSameDetectionsWhereverItIsCut(t *testing.T) {
 			t.Fatalf("a detection cannot be written: %v", err)
 		}
 		fired += len(whole.found)
+		joined += joinedGroups(cut.saved())
 		runs++
 	})
-	t.Logf("%d detections in %d logs", fired, runs)
-	if fired == 0 {
-		t.Error("nothing ever fired: the logs are too tame to show anything")
+	t.Logf("%d detections and %d peer groups in %d logs", fired, joined, runs)
+	if fired == 0 || joined == 0 {
+		t.Error("nothing ever fired, or nobody had a group: the logs are too tame to show anything")
 	}
+}
+
+// joinedGroups returns how many peer groups the states hold.
+func joinedGroups(states map[string][]byte) (n int) {
+	for key := range states {
+		if strings.HasPrefix(key, "calls/\x07t1\x00") {
+			n++
+		}
+	}
+	return n
 }
 
 func TestReplayedCallsChangeNothing(t *testing.T) {
@@ -142,6 +155,7 @@ func TestReplayedCallsChangeNothing(t *testing.T) {
 // that they had.
 func TestACrashRepeatsTheSameIDs(t *testing.T) {
 	plan := every(t)
+	joined := 0
 	rapid.Check(t, func(t *rapid.T) {
 		calls := logs().Draw(t, "log")
 		whole, crashed := newPair(plan, small), newPair(plan, small)
@@ -169,6 +183,7 @@ func TestACrashRepeatsTheSameIDs(t *testing.T) {
 				crashed.take(&calls[i])
 			}
 		}
+		joined += joinedGroups(states)
 		before := crashed.found
 		crashed = newPair(plan, small)
 		crashed.states = states
@@ -188,4 +203,7 @@ func TestACrashRepeatsTheSameIDs(t *testing.T) {
 			t.Fatalf("ids differ:\n%s", diff)
 		}
 	})
+	if joined == 0 {
+		t.Error("no group survived a crash: the logs show nothing of them")
+	}
 }

@@ -157,7 +157,7 @@ func (ss *sessions) level(r *rule, w *watch) float64 {
 
 // seasoned reports whether enough sessions closed, of the entity or of its peers.
 func (w *watch) seasoned(r *rule) bool {
-	return w.sessions.past.N() >= leastSessions || r.WarmupPeers > 0 && w.peers.crests.Slots() >= leastPeerBlocks
+	return w.sessions.past.N() >= leastSessions || r.WarmupPeers > 0 && w.peers.blocks().Slots() >= leastPeerBlocks
 }
 
 // judgeSession judges the call at t within its session.

@@ -57,6 +57,8 @@ type Options struct {
 	// RestAfter is how long an entity makes no call, in the calls' own time, before its
 	// state is packed. Default 10 minutes.
 	RestAfter time.Duration
+	// GroupAfter is after how many calls an agent joins its peer group, at most 255. Default 200.
+	GroupAfter uint8
 	// PValue, if not nil, is given the predictive tails of each closed slot of a baseline of
 	// counts or sizes, for measuring how well they are calibrated: log P(N ≥ n) and log P(N > n)
 	// where n is what the slot held.
@@ -90,6 +92,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.RestAfter == 0 {
 		o.RestAfter = 10 * time.Minute
+	}
+	if o.GroupAfter == 0 {
+		o.GroupAfter = groupAfter
 	}
 	return o
 }
@@ -240,6 +245,12 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 	s.latest = max(s.latest, t)
 	if e.calls++; e.calls == 1 {
 		e.first = t
+		if by == detector.ByAgent {
+			e.sketch = new(sketch)
+		}
+	}
+	if e.sketch != nil {
+		s.seek(e, c)
 	}
 	s.turn = 0
 	for _, r := range rules {

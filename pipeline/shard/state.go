@@ -12,7 +12,7 @@ import (
 )
 
 // stateVersion is the encoding of an entity that appendState writes. load refuses others.
-const stateVersion = 7
+const stateVersion = 8
 
 // ErrStateVersion says that a state was written in an encoding that this version does not
 // know: another estop wrote it. Run that version, or delete the state to learn anew.
@@ -66,6 +66,9 @@ func (s *Shard) Restore(st EntityState) error {
 		return fmt.Errorf("restore entity %q: %w", st.Key, errState)
 	}
 	if by := int(st.Key[0]) - groups; by >= 0 {
+		if _, _, _, ok := splitPeersKey(st.Key); !ok {
+			return fmt.Errorf("restore the peers %q: %w", st.Key, errState)
+		}
 		p := s.peersAt(st.Key)
 		told, err := p.load(st.Value, s.rules[by])
 		if err != nil {
@@ -83,7 +86,9 @@ func (s *Shard) Restore(st EntityState) error {
 	if err != nil {
 		return fmt.Errorf("restore entity %q: %w", st.Key, err)
 	}
-	s.await(e.peers, told)
+	for p := e.peers; p != nil; p = p.wide {
+		s.await(p, told)
+	}
 	return nil
 }
 
@@ -127,6 +132,7 @@ func (e *entity) appendState(b []byte, told []telling) []byte {
 	b = append(b, stateVersion)
 	b = appendPosition(b, e.position)
 	b = binary.AppendVarint(binary.AppendUvarint(b, uint64(e.calls)), e.first)
+	b = e.appendGroup(b)
 	b = appendTold(b, told)
 	b = binary.AppendUvarint(b, uint64(len(e.watches)))
 	for i := range e.watches {
@@ -146,9 +152,9 @@ func (s *Shard) load(e *entity, b []byte) ([]telling, error) {
 	r := reader{b: b[1:]}
 	e.position = r.position()
 	e.calls, e.first = int64(r.uvarint()), r.varint()
+	s.loadGroup(e, &r)
 	told := r.told()
 	e.watches, e.packed = nil, ""
-	e.peers = s.peersOf(e.key)
 	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
 		shape := r.uint64()
 		body := r.bytes(r.uvarint())

@@ -163,9 +163,9 @@ func (s *Shard) drawKind(r *rule, e *entity, w *watch, i int, c *telemetry.Call,
 	surprise := spec.Kind == detector.KindSurprise
 	learned := f.kinds.draw(h, t, surprise, high || surprise && known)
 	if !surprise {
-		f.kinds.compare(h, w.peers.novelty(i))
+		f.kinds.compare(h, w.peers, i)
 		if learned {
-			s.tell(e, r, toldKind, i, h)
+			s.tellKind(e, r, w, i, h)
 		}
 	}
 	f.value = f.kinds.value(spec.Kind)
@@ -244,7 +244,7 @@ func (s *Shard) settle(r *rule, e *entity, w *watch, i int, t int64) {
 	surprise := r.Features[i].Kind == detector.KindSurprise
 	w.features[i].kinds.settle(t, surprise, func(h uint64) {
 		if !surprise {
-			s.tell(e, r, toldKind, i, h)
+			s.tellKind(e, r, w, i, h)
 		}
 	})
 }
