@@ -16,9 +16,9 @@ const (
 	history       = 35       // days of the agents before anybody goes bad
 	known         = 28 * day // from when on an agent may be a victim
 
-	// An attack is played until its goal, and no longer than mostDays, or mostRampDays.
+	// An attack is played until its goal, and no longer than mostDays; a ramp for mostRampDays.
 	mostDays     = 4
-	mostRampDays = 15
+	mostRampDays = 14
 )
 
 // hours of the day at which attacks begin, by the script in turn.
@@ -150,7 +150,10 @@ func newPart(fa fleet.Attack, name, kind string) part {
 	p := part{Attack: fa, until: fa.Start.Add(most)}
 	goal := ""
 	if fa.Goal != "" && fa.GoalAt.Before(p.until) {
-		goal, p.until = fa.Goal, fa.GoalAt.Add(1)
+		goal = fa.Goal
+		if fa.Kind != fleet.RampUp { // which goes on growing
+			p.until = fa.GoalAt.Add(1)
+		}
 	}
 	p.attack = &attack{name: name, kind: kind, tenant: fa.Tenant, agent: fa.Agent, goal: goal, until: p.until.UnixNano()}
 	return p

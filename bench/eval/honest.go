@@ -33,10 +33,12 @@ const (
 )
 
 // honest plays calls of which none is an attack, at each budget: whatever is stopped is stopped
-// for nothing.
+// for nothing. All calls are played, those too that a kill would have stopped, but what these
+// lead to is no further kill: they would not have been made.
 type honest struct {
 	plans   []*detector.Plan
 	players []*backtest.Runner
+	guards  []*guard
 	*exposure
 	sorts map[string]*tally // by kind of agent; "" where that is not known
 	kinds map[string]string // by agent
@@ -60,6 +62,7 @@ type kills map[string]int
 type tally struct {
 	counts
 	kills []kills
+	found []int // detections of detectors that enforce, those too of who was stopped already
 }
 
 // newHonest begins with agents of the given kinds, if they are known, whose work is counted by
@@ -74,13 +77,14 @@ func newHonest(plan *detector.Plan, kinds map[string]string, bySession bool) *ho
 		}
 		h.plans = append(h.plans, scaled)
 		h.players = append(h.players, backtest.NewRunner(scaled, opt))
+		h.guards = append(h.guards, newGuard())
 	}
 	h.exposure = newExposure(h.plans[asShipped], bySession)
 	return h
 }
 
 func (h *honest) newTally() *tally {
-	t := &tally{counts: newCounts(len(h.plans[asShipped].Detectors))}
+	t := &tally{counts: newCounts(len(h.plans[asShipped].Detectors)), found: make([]int, len(budgets))}
 	for range budgets {
 		t.kills = append(t.kills, kills{})
 	}
@@ -131,9 +135,7 @@ func (h *honest) play() {
 				h.call(h.current, &h.tally(string(h.current.Agent)).counts)
 			}
 			for _, d := range p.Call(&calls[j]) {
-				if _, ok := h.plans[i].Enforcer(d.Index); ok {
-					h.tally(d.Agent).kills[i][d.Detector]++
-				}
+				h.kill(i, &calls[j], &d.Detection, d.Index)
 			}
 		}
 		if i == timed {
@@ -145,6 +147,20 @@ func (h *honest) play() {
 		for _, p := range h.players {
 			p.Settle(nil)
 		}
+	}
+}
+
+// kill counts what a detector of plan i answers to a call, unless the call was stopped already.
+func (h *honest) kill(i int, c *telemetry.Call, d *detector.Detection, index int) {
+	e, ok := h.plans[i].Enforcer(index)
+	if !ok {
+		return
+	}
+	t := h.tally(d.Agent)
+	t.found[i]++
+	if !h.guards[i].denies(c) {
+		t.kills[i][d.Detector]++
+		h.guards[i].kill(e, d)
 	}
 }
 
@@ -175,6 +191,7 @@ func (h *honest) merge(o *honest) {
 func (t *tally) add(o *tally) {
 	t.counts.add(&o.counts)
 	for i := range t.kills {
+		t.found[i] += o.found[i]
 		for id, n := range o.kills[i] {
 			t.kills[i][id] += n
 		}
@@ -200,7 +217,7 @@ func (h *honest) report(m *measurement, what string) {
 	per := h.per()
 	table := report.Table{
 		Title:   fmt.Sprintf("False kills, %s: %d calls, %d %s", what, h.calls, all.agents.all, per),
-		Columns: []string{"agents", per + ", known", "all", "budget", "false kills", "promised at most", "per 1000 known", "upper 95 % bound", "promised", "per 1000 of all"},
+		Columns: []string{"agents", per + ", known", "all", "budget", "detections", "false kills", "promised at most", "per 1000 known", "upper 95 % bound", "promised", "per 1000 of all"},
 	}
 	h.addRates(m, &table, what, "", all)
 	for _, kind := range slices.Sorted(maps.Keys(h.sorts)) {
@@ -247,7 +264,7 @@ func (h *honest) addRates(m *measurement, table *report.Table, what, kind string
 			m.detail(rate, unit, goal, "false kills, %s, budget %s", what, label)
 		}
 		table.Rows = append(table.Rows, []string{
-			cmp.Or(kind, "all"), fmt.Sprint(t.agents.known), fmt.Sprint(t.agents.all), label, fmt.Sprint(n), short(promised),
+			cmp.Or(kind, "all"), fmt.Sprint(t.agents.known), fmt.Sprint(t.agents.all), label, fmt.Sprint(t.found[i]), fmt.Sprint(n), short(promised),
 			short(rate), short(bound), short(promised * per), short(float64(n) * 1000 / float64(t.agents.all)),
 		})
 	}
