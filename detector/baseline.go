@@ -119,7 +119,7 @@ func (f Feature) insteadOfBaseline(key string) string {
 	switch f.Kind {
 	case KindRate:
 		counted := "count"
-		if f.Measure > MeasureDenied {
+		if f.Measure > MeasureMinutes {
 			counted = "sum"
 		}
 		return "use it in when:, or write " + strings.Replace(f.Name, "rate", counted, 1)
@@ -159,7 +159,7 @@ func (r *reader) season(n *yaml.Node, f Feature) bool {
 	if _, ok := r.choice(n, "season", seasonWords); !ok {
 		return false
 	}
-	if f.Kind != KindCount || f.Measure > MeasureDenied {
+	if f.Kind != KindCount || f.Measure > MeasureMinutes {
 		r.fail(n, "leave season out", "only count(…) has a season, %s has none", f.Name)
 	}
 	return true

@@ -189,6 +189,9 @@ func (c *condition) compile(n ast.Node, depth int) kind {
 		if !ok {
 			return isBroken
 		}
+		if f := c.features.list[i]; f.Measure == MeasureMinutes {
+			c.fail(n, "write it under baseline:", "%s is for a baseline alone", f.Name)
+		}
 		c.push(n, instruction{op: opLoad, index: uint16(i)})
 		return isNumber
 	case *ast.UnaryNode:

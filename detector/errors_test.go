@@ -211,6 +211,8 @@ func TestConditionErrorsNameTheirPlaceInTheFile(t *testing.T) {
 		"max of calls":         {`max(calls, 1m) > 1`, `3:11: max has no measure "calls" (write count(calls, …))`},
 		"count of latency":     {`count(latency, 1m) > 1`, `3:13: count has no measure "latency" (write max(latency, …))`},
 		"rate of latency":      {`rate(latency, 1m) > 1`, `3:12: rate has no measure "latency" (write max(latency, …))`},
+		"minutes":              {`count(minutes, 1h) > 1`, `3:7: count(minutes, 1h) is for a baseline alone (write it under baseline:)`},
+		"rate of minutes":      {`rate(minutes, 1h) > 1`, `3:12: rate has no measure "minutes" (write count(minutes, …))`},
 		"max misspelt":         {`max(latensy, 1m) > 1`, `3:11: max has no measure "latensy" (did you mean "latency"?)`},
 		"max of numbers":       {`max(1, 1m) > 1`, `3:11: the first argument of max must be a measure`},
 		"sequence of sessions": {`sequence(session) > 1`, `3:16: sequence does not work on "session" (known: action, resource, shape, call)`},

@@ -21,7 +21,7 @@ var edges = slices.Concat(edgeFields, []string{"chain", "shape", "call"})
 
 // functions are the words that make features.
 var functions = []function{
-	{name: "count", kind: KindCount, example: "count(calls, 10s)", measures: []string{"calls", "errors", "denied"}},
+	{name: "count", kind: KindCount, example: "count(calls, 10s)", measures: []string{"calls", "errors", "denied", "minutes"}},
 	{name: "sum", kind: KindCount, example: "sum(bytes_out, 1m)", measures: []string{"bytes_in", "bytes_out"}},
 	{name: "max", kind: KindMax, example: "max(latency, 1m)", measures: []string{"bytes_in", "bytes_out", "latency"}},
 	{name: "rate", kind: KindRate, example: "rate(calls, 1s)", measures: []string{"calls", "errors", "denied", "bytes_in", "bytes_out"}},

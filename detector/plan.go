@@ -52,6 +52,7 @@ const (
 	MeasureCalls    Measure = iota // 1 for each call
 	MeasureErrors                  // 1 for each call whose outcome is error
 	MeasureDenied                  // 1 for each call whose outcome is denied
+	MeasureMinutes                 // 1 for each minute with a call; for a baseline alone
 	MeasureBytesIn                 // bytes
 	MeasureBytesOut                // bytes
 	MeasureLatency                 // seconds

@@ -9,7 +9,7 @@ import (
 var (
 	fieldWords    = []string{"tenant", "agent", "identity", "session", "chain_root", "action", "resource", "outcome", "parent", "chain", "shape", "call"}
 	entityWords   = []string{"agent", "identity", "session", "chain_root", "tenant", "resource", "parent"}
-	measureWords  = []string{"calls", "errors", "denied", "bytes_in", "bytes_out", "latency"}
+	measureWords  = []string{"calls", "errors", "denied", "minutes", "bytes_in", "bytes_out", "latency"}
 	scopeWords    = []string{"agent", "identity", "session", "chain", "tenant"}
 	actionWords   = []string{"", "throttle", "restrict", "revoke"} // actions begin at 1
 	modeWords     = []string{"observe", "alert", "enforce"}

@@ -17,10 +17,10 @@ func load(t *testing.T) *detector.Set {
 	return set
 }
 
-func TestFourteenDetectorsLoadAndEnforce(t *testing.T) {
+func TestSixteenDetectorsLoadAndEnforce(t *testing.T) {
 	set := load(t)
-	if n := len(set.Plan.Detectors); n != 14 {
-		t.Errorf("%d detectors, want 14", n)
+	if n := len(set.Plan.Detectors); n != 16 {
+		t.Errorf("%d detectors, want 16", n)
 	}
 	for i, d := range set.Plan.Detectors {
 		t.Logf("%s %s level %.3f features %v", d.ID, d.Version, d.Level, d.Features)

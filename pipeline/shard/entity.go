@@ -67,6 +67,27 @@ func (e *entity) advance(at position) bool {
 	return true
 }
 
+// abstained reports whether the call at t is the first that the rule matches in as long a past of the
+// entity as the warm-up asks for, and none had to be seen.
+func (e *entity) abstained(r *rule, t int64) bool {
+	return r.WarmupSlots == 0 && !r.Within && e.calls > int64(r.WarmupCalls) && t-e.first >= int64(r.WarmupTime)
+}
+
+// mostAbstained is how many blocks of a past without a matching call count. Crests forget older ones.
+const mostAbstained = 60
+
+// abstain begins the watch of an entity that abstained until t: in no block of its past was there
+// evidence. Its peers are no guide here: some of them may do such things every day.
+func (w *watch) abstain(e *entity, t int64) {
+	blocks := (t - e.first) / blockTime
+	if calls := int64(w.rule.BlockCalls); calls > 0 {
+		blocks = e.calls / calls
+	}
+	for range min(blocks, mostAbstained) {
+		w.block.past.Learn(0)
+	}
+}
+
 // watch returns the state that the entity keeps for a rule, nil if it has not met it. turn is where
 // to look first; it becomes the place after the one found.
 func (e *entity) watch(r *rule, turn *int) *watch {

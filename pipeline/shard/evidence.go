@@ -2,6 +2,7 @@ package shard
 
 import (
 	"math"
+	"time"
 
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/models"
@@ -30,7 +31,7 @@ func newEvidence(r *rule, i int) evidence {
 	}
 	prior := models.CountPrior{Mean: 1, Weight: priorCountWeight, Memory: memory}
 	switch f := r.Features[ev.Feature]; {
-	case f.Kind == detector.KindMax, f.Kind == detector.KindCount && f.Measure > detector.MeasureDenied:
+	case f.Kind == detector.KindMax, f.Kind == detector.KindCount && f.Measure > detector.MeasureMinutes:
 		sizes := models.NewSizeBaseline(memory)
 		return evidence{sizes: &sizes}
 	case f.Kind == detector.KindCount && ev.Seasonal:
@@ -167,6 +168,13 @@ func (ev *evidence) take(spec *detector.Feature, f *feature, c *telemetry.Call) 
 		ev.draws++
 		ev.open = max(ev.open, -models.EdgeBurstLogP(f.value)-math.Log(ev.draws*(ev.draws+1)))
 	default:
+		if spec.Measure == detector.MeasureMinutes {
+			minute := float64(floorDiv(c.Time, int64(time.Minute)))
+			if minute == ev.draws {
+				break
+			}
+			ev.draws = minute // the one counted last
+		}
 		ev.open += amount(spec.Measure, c)
 	}
 	ev.weighed = ev.weighed && ev.open == was

@@ -72,6 +72,7 @@ mode: observe
 group_by: agent
 baseline:
   - {feature: "count(calls, 10s)", season: hour-of-week}
+  - feature: count(minutes, 10s)
   - {feature: "sum(bytes_out, 10s)", memory: 1h}
   - feature: max(latency, 10s)
   - feature: repeats(call)

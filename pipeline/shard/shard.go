@@ -265,7 +265,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source) {
 	w := e.watch(r, &s.turn)
 	if w == nil {
-		w = s.meet(r, e)
+		w = s.meet(r, e, t)
 	}
 	if w.block.budget != r.Level { // the analyst wrote another one
 		w.setLevel(r)
@@ -307,7 +307,7 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 }
 
 // meet begins what the entity keeps for a rule.
-func (s *Shard) meet(r *rule, e *entity) *watch {
+func (s *Shard) meet(r *rule, e *entity, t int64) *watch {
 	if e.peers == nil {
 		e.peers = s.peersOf(e.key)
 	}
@@ -316,7 +316,11 @@ func (s *Shard) meet(r *rule, e *entity) *watch {
 	}
 	e.watches = append(e.watches, newWatch(r, e.peers.of(r)))
 	w := &e.watches[len(e.watches)-1]
-	w.suppose()
+	if e.abstained(r, t) {
+		w.abstain(e, t)
+	} else {
+		w.suppose()
+	}
 	w.setLevel(r)
 	s.tell(e, r, toldAppeared, 0, 0)
 	return w
