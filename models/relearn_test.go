@@ -28,6 +28,26 @@ func TestSupposeIsThePriorThatItNames(t *testing.T) {
 	}
 }
 
+// A baseline with seasons that supposes says of a slot what the one without says, as long as it has seen
+// no season.
+func TestSupposeIsThePriorOfABaselineWithSeasonsToo(t *testing.T) {
+	plain, seasonal := NewCountBaseline(CountPrior{Mean: 1, Weight: 1, Memory: 500}), NewSeasonalCount(CountPrior{Mean: 1, Weight: 1, Memory: 500})
+	plain.Suppose(20, 4)
+	seasonal.Suppose(20, 4)
+	if math.Abs(seasonal.Level()-20) > 1e-9 {
+		t.Errorf("the level is %v, want 20", seasonal.Level())
+	}
+	// The profile of an unseen week widens it, so its tail is not lighter.
+	if got, least := seasonal.LogTail(60, 0), plain.LogTail(60); got < least-1e-9 || got > least/4 {
+		t.Errorf("60 where 20 is expected has the log probability %v, without seasons %v", got, least)
+	}
+	seasonal.Learn(5, 0)
+	level := seasonal.Level()
+	if seasonal.Suppose(100, 10); seasonal.Level() != level {
+		t.Error("what was learned was overruled")
+	}
+}
+
 // After a redeployment the new rate is expected within as many slots as the doubt left,
 // where without doubt the old one stays for as many as were learned.
 func TestDoubtLetsABaselineRelearn(t *testing.T) {

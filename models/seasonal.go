@@ -144,6 +144,9 @@ func (b *SeasonalCount) Mean(t int64) float64 {
 	return 1 + b.law.mean
 }
 
+// Level returns the mean of a slot in an average hour: 1 + μ.
+func (b *SeasonalCount) Level() float64 { return 1 + b.mean() }
+
 // LogTail returns log P(N ≥ n) for a slot at t. For an n up to the mean it returns 0, as
 // CountBaseline does.
 func (b *SeasonalCount) LogTail(n float64, t int64) float64 {

@@ -111,18 +111,25 @@ func (ev *evidence) reset() {
 func (w *watch) suppose() {
 	for i := range w.evidence {
 		mean, weight, ok := w.peers.prior(i)
-		if ev := &w.evidence[i]; ok && ev.counts != nil {
+		switch ev := &w.evidence[i]; {
+		case !ok:
+		case ev.counts != nil:
 			ev.counts.Suppose(mean, weight)
+		case ev.seasonal != nil:
+			ev.seasonal.Suppose(mean, weight)
 		}
 	}
 }
 
 // mean is what the peers are told of the baseline: the mean of a count, 1 of others.
 func (ev *evidence) mean() float64 {
-	if ev.counts == nil {
-		return 1
+	switch {
+	case ev.counts != nil:
+		return ev.counts.Mean()
+	case ev.seasonal != nil:
+		return ev.seasonal.Level()
 	}
-	return ev.counts.Mean()
+	return 1
 }
 
 // expected returns the mean of a slot at t, and the band that holds 99 % of all slots.

@@ -43,6 +43,26 @@ func TestANewAgentAmongPeersIsJudgedAndOneAloneIsNot(t *testing.T) {
 	}
 }
 
+func TestANewAgentIsExpectedToBeAsItsPeersAlsoWhereTheHourCounts(t *testing.T) {
+	expected := func(detector string) float64 {
+		s := newStage(t, detector)
+		s.settledPeers(6)
+		s.call("rookie", time.Hour)
+		for i := range 300 {
+			s.call("rookie", time.Hour+time.Duration(i)*20*time.Millisecond)
+		}
+		if len(s.found) == 0 {
+			t.Fatal("300 calls in six seconds where peers make two, and no alarm")
+		}
+		return s.found[0].Features[0].Expected
+	}
+	plain := expected(among)
+	seasonal := expected(replace(among, `"count(calls, 10s)"`, `"count(calls, 10s)", season: hour-of-week`))
+	if plain < 1.5 || plain > 3 || seasonal < 1.5 || seasonal > 3 {
+		t.Errorf("peers make two calls in a slot, but of the new one %v are expected, and %v where the hour counts", plain, seasonal)
+	}
+}
+
 func TestANewAgentThatDoesAsItsPeersDoIsLeftAlone(t *testing.T) {
 	s := newStage(t, among)
 	s.settledPeers(6)
