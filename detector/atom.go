@@ -14,6 +14,7 @@ type atom struct {
 	field Field
 	key   string // the context entry, where field is FieldContext or above
 	name  string // canonical text: atoms of one name are one
+	label string // the text for people, as in action|startswith: ["s3:Get"]
 	holds predicate
 	// presence says that it holds for every value that is not empty, and for no other.
 	presence bool

@@ -87,6 +87,9 @@ func (ev *evidence) logP(t int64) float64 {
 	return ev.logTail(t)
 }
 
+// logE returns the logarithm of the e-value of what the open slot, which began at t, holds.
+func (ev *evidence) logE(t int64) float64 { return models.LogEFromLogP(ev.logP(t)) }
+
 // doubt takes from the baseline's certainty, so that it relearns soon.
 func (ev *evidence) doubt() {
 	switch {
@@ -204,7 +207,7 @@ func (w *watch) weigh(r *rule, c *telemetry.Call) {
 			}
 		default:
 			if ev.take(spec, f, c); !ev.weighed {
-				ev.detector.Set(models.LogEFromLogP(ev.logP(begin)))
+				ev.detector.Set(ev.logE(begin))
 				ev.weighed = true
 			}
 		}

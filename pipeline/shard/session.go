@@ -183,7 +183,7 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 	}
 	reason := w.broken(r)
 	if s.opt.Judged != nil {
-		s.opt.Judged(w.judgement(r, e))
+		s.opt.Judged(w.judgement(r, e, se, t, reason))
 	}
 	if reason == "" || se.fired || w.silent {
 		return

@@ -75,6 +75,10 @@ type Judgement struct {
 	Evidence float64   // log evidence, -Inf without any
 	Level    float64   // log evidence at which the detector fires
 	Values   []float64 // of the features after the call; valid until the function returns
+
+	Index int // of the detector in the plan
+
+	at judged // for Explain
 }
 
 func (o Options) withDefaults() Options {
@@ -298,7 +302,7 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 	reason := w.broken(r)
 	w.markFirstBad(r, c)
 	if s.opt.Judged != nil {
-		s.opt.Judged(w.judgement(r, e))
+		s.opt.Judged(w.judgement(r, e, se, t, reason))
 	}
 	if reason == "" || w.silent {
 		return

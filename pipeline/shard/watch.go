@@ -191,11 +191,11 @@ func (w *watch) broken(r *rule) string {
 	return ""
 }
 
-func (w *watch) judgement(r *rule, e *entity) Judgement {
+func (w *watch) judgement(r *rule, e *entity, se *session, t int64, reason string) Judgement {
 	for i := range w.features {
 		r.values[i] = w.features[i].value
 	}
-	return Judgement{r.Compiled, e.key, w.known(r), w.total, w.block.asked(), r.values}
+	return Judgement{r.Compiled, e.key, w.known(r), w.total, w.block.asked(), r.values, r.index, judged{w, r, e, se, t, reason}}
 }
 
 // markFirstBad remembers the call with which the evidence began to rise, until it has
