@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -369,7 +370,8 @@ func (p *peers) appendState(b []byte, at position) []byte {
 	b = binary.AppendUvarint(b, uint64(len(p.base)))
 	b = append(b, p.base...)
 	b = appendTold(b, p.told)
-	p.base, p.baseAt, p.told, p.dirty = p.appendRules(p.appendGroups(nil)), at, nil, false
+	p.base = bytes.Clone(p.appendRules(p.appendGroups(nil))) // no longer than it must be: it is kept
+	p.baseAt, p.told, p.dirty = at, nil, false
 	return b
 }
 
