@@ -3,6 +3,7 @@ package detector
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -205,7 +206,10 @@ func (c *condition) compile(n ast.Node, depth int) kind {
 
 // name compiles what stands for a number: a quantity with its unit.
 func (c *condition) name(n *ast.IdentifierNode) kind {
-	text, ok := c.quantities[n.Location().From]
+	text, ok := c.quantity(n)
+	if !ok && isConstant(n) {
+		return isBroken // which is reported
+	}
 	if !ok {
 		hint := didYouMean(n.Value, featureWords)
 		if nearest(n.Value, featureWords) == "" {
@@ -215,6 +219,15 @@ func (c *condition) name(n *ast.IdentifierNode) kind {
 		return isBroken
 	}
 	size, err := parseSize(text)
+	if plain, numErr := strconv.ParseFloat(text, 64); numErr == nil && !math.IsInf(plain, 0) && !math.IsNaN(plain) {
+		size, err = plain, nil // only a constant is without unit
+	}
+	if err != nil && isConstant(n) {
+		if _, err := parseDuration(text); err != nil {
+			c.fail(n, "", "%s is %q; here a number is wanted", n.Value, shorten(text))
+			return isBroken
+		}
+	}
 	if err != nil {
 		hint := ""
 		if d, err := parseDuration(text); err == nil {
@@ -225,6 +238,20 @@ func (c *condition) name(n *ast.IdentifierNode) kind {
 	}
 	c.push(n, instruction{op: opNumber, value: size})
 	return isNumber
+}
+
+// quantity returns the number with its unit that a node stands for, or that of the constant that it names.
+func (c *condition) quantity(n ast.Node) (string, bool) {
+	if isConstant(n) {
+		return c.quantityOf(n.Location().From, n.(*ast.IdentifierNode).Value)
+	}
+	text, ok := c.quantities[n.Location().From]
+	return text, ok
+}
+
+func isConstant(n ast.Node) bool {
+	id, ok := n.(*ast.IdentifierNode)
+	return ok && strings.HasPrefix(id.Value, "$")
 }
 
 func (c *condition) unary(n *ast.UnaryNode, depth int) kind {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/estop-project/estop/detector/catalog"
 )
@@ -26,7 +27,7 @@ func TestEveryExampleOfTheManualLoads(t *testing.T) {
 		t.Fatalf("%d examples", len(blocks))
 	}
 	for _, b := range blocks {
-		if _, errs := parse(text{"example", []byte(b[1])}); len(errs) > 0 {
+		if _, errs := Load(fstest.MapFS{"example.yaml": {Data: []byte(b[1])}, "crown-jewels.txt": {Data: []byte("s3://payroll/\n")}}); len(errs) > 0 {
 			t.Errorf("%v\nin\n%s", errs, b[1])
 		}
 	}

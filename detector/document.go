@@ -11,7 +11,7 @@ import (
 // The keys of each mapping of the language. schema.json lists the same.
 var (
 	detectorKeys = []string{
-		"id", "title", "description", "severity", "tags", "mode", "match", "group_by", "within", "baseline", "budget",
+		"id", "title", "description", "severity", "tags", "mode", "constants", "lists", "conditions", "match", "group_by", "within", "baseline", "budget",
 		"slot", "warmup", "relearn", "when", "quiet", "response", "exceptions", "tests",
 	}
 	baselineKeys  = []string{"feature", "weight", "season", "memory"}
@@ -61,6 +61,8 @@ var (
 func (r *reader) detector(n *yaml.Node) *draft {
 	const what = "a detector"
 	d := &draft{file: r.file, line: n.Line}
+	before := len(r.errs)
+	r.constants, r.sources = nil, nil
 	o, ok := r.object(n, what, detectorKeys)
 	if !ok {
 		return d
@@ -68,13 +70,12 @@ func (r *reader) detector(n *yaml.Node) *draft {
 	r.about(o, d)
 	r.choose(o, "group_by", entityWords, func(i int) { d.GroupBy = Entity(i) })
 	r.choose(o, "mode", modeWords, func(i int) { d.Mode = Mode(i) })
-	if v := o.values["match"]; v != nil {
-		d.match = matcher{reader: r}.match(v, "match")
-	}
+	r.names(o)
+	r.matching(o, d)
 	r.evidence(o, d)
 	if v := o.values["when"]; v != nil {
 		d.When, _ = r.when(v, d.GroupBy, &d.features)
-		d.WhenText = strings.Join(strings.Fields(v.Value), " ")
+		d.WhenText = strings.Join(strings.Fields(r.spellOut(v.Value)), " ")
 	}
 	if o.values["baseline"] == nil && o.values["when"] == nil {
 		r.fail(n, "add baseline: or when:", "the detector never fires: it has neither baseline nor when")
@@ -86,6 +87,10 @@ func (r *reader) detector(n *yaml.Node) *draft {
 	if v := o.values["tests"]; v != nil {
 		d.tests = r.tests(v)
 	}
+	if len(r.errs) == before {
+		r.unused()
+	}
+	r.brokenLists()
 	return d
 }
 

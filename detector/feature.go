@@ -151,7 +151,10 @@ func (c *condition) word(arg ast.Node, fn *function, what string) (string, bool)
 }
 
 func (c *condition) window(f *Feature, arg ast.Node) bool {
-	text := c.quantities[arg.Location().From]
+	text, ok := c.quantity(arg)
+	if !ok && isConstant(arg) {
+		return false // which is reported
+	}
 	d, err := parseDuration(text)
 	if err != nil {
 		c.fail(arg, "write 10s, 5m or 1d", "the window must be a duration with its unit")

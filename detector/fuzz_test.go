@@ -32,6 +32,8 @@ func FuzzLoad(f *testing.F) {
 		"id: x\ntitle: x\ngroup_by: parent\nwithin: session\nbaseline: [{feature: sequence(call)}, {feature: repeats(call)}, {feature: burst(resource)}]\nbudget: 1 per 1000 sessions\nrelearn: context.version\n",
 		"id: x\ntitle: x\nbaseline: [{feature: 'max(latency, 24h)', memory: 42d}, {feature: 'count(calls, 1d)', season: hour-of-week}, {feature: new(chain)}]\nbudget: 1 per 1000 agent-weeks\nmatch: {parent|exists: false, chain: x, call: y}\n",
 		head + "tests: [{name: x, start: 1970-01-01, calls: [{agent: 'a{r%3}', action: b, at: 1d1h1m1s1ms, repeat: 3, every: 1s}], expect: {detections: 3}}]",
+		named + "exports and not (office or 1 of trusted_*) or all of them", named + "NOT NOT (1 of _*) and any of x", head + "lists: {a: b.txt, c: ../d.txt, e: [f]}\nmatch: {agent: [$a, $$b]}\n",
+		"id: x\ntitle: x\nconstants: {a: 5, b: 1m, c: [x, y*]}\nmatch: {agent|in: $c, action: $c}\nwhen: count(calls, $b) > $a + $env\n",
 	} {
 		f.Add(seed)
 	}

@@ -25,6 +25,8 @@ const (
 type Set struct {
 	Plan    *Plan
 	Sources []Source // by index of Plan.Detectors
+
+	drafts []*draft // likewise
 }
 
 // Source is where a detector comes from, and the tests that stand beside it.
@@ -32,6 +34,9 @@ type Source struct {
 	File  string
 	Line  int
 	Tests []Test
+	// Response is what the file says that the detector would do in enforce; nil where it does not say. It is
+	// for backtests: without an Enforcer nothing can be stopped by it.
+	Response *Response
 }
 
 // Load reads all .yaml and .yml files of a file system, except hidden ones. The Set holds the
@@ -48,10 +53,24 @@ func Load(files fs.FS) (*Set, Errors) {
 // LoadDir loads the detector files of a folder and the folders in it.
 func LoadDir(dir string) (*Set, Errors) { return Load(os.DirFS(dir)) }
 
-// text is one detector file.
+// text is one detector file, with the lists that it names.
 type text struct {
-	name string
-	data []byte
+	name  string
+	data  []byte
+	lists []listFile
+}
+
+func (t text) equal(other text) bool {
+	return string(t.data) == string(other.data) && slices.EqualFunc(t.lists, other.lists, listFile.equal)
+}
+
+// size is how many bytes the file and its lists have.
+func (t text) size() int {
+	n := len(t.data)
+	for _, l := range t.lists {
+		n += len(l.data)
+	}
+	return n
 }
 
 // readFiles reads the detector files in the order of their names.
@@ -81,11 +100,13 @@ func readFiles(files fs.FS) ([]text, Errors) {
 				broken(name, err)
 				break
 			}
-			if size += len(data); size > maxFolderSize {
+			t := text{name: name, data: data}
+			t.readLists(files)
+			if size += t.size(); size > maxFolderSize {
 				broken(".", fmt.Errorf("the files together have more than %d bytes", maxFolderSize))
 				return fs.SkipAll
 			}
-			texts = append(texts, text{name, data})
+			texts = append(texts, t)
 		}
 		return nil
 	})
@@ -97,12 +118,16 @@ func readFiles(files fs.FS) ([]text, Errors) {
 
 // readFile reads a file, one byte over the limit at most.
 func readFile(files fs.FS, name string) ([]byte, error) {
+	return readAtMost(files, name, maxFileSize+1)
+}
+
+func readAtMost(files fs.FS, name string, bytes int64) ([]byte, error) {
 	f, err := files.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	return io.ReadAll(io.LimitReader(f, bytes))
 }
 
 // assemble checks files and links those that are right. Of two detectors with one id the
@@ -125,16 +150,16 @@ func assemble(texts []text) (*Set, Errors) {
 	slices.SortStableFunc(all, func(a, b *draft) int {
 		return cmp.Or(strings.Compare(a.file, b.file), cmp.Compare(a.line, b.line))
 	})
-	set := &Set{Plan: link(all)}
+	set := &Set{Plan: link(all), drafts: all}
 	for _, d := range all {
-		set.Sources = append(set.Sources, Source{File: d.file, Line: d.line, Tests: d.tests})
+		set.Sources = append(set.Sources, Source{File: d.file, Line: d.line, Tests: d.tests, Response: d.response})
 	}
 	return set, errs
 }
 
 // parse reads the detectors of one file.
 func parse(t text) ([]*draft, Errors) {
-	r := &reader{file: t.name}
+	r := &reader{file: t.name, files: t.lists, origins: map[*yaml.Node]*listSource{}}
 	roots := r.documents(t.data)
 	if len(roots) == 0 && len(r.errs) == 0 {
 		r.failAt(1, 1, "", "the file holds no detector")
@@ -149,7 +174,8 @@ func parse(t text) ([]*draft, Errors) {
 	return drafts, r.errs
 }
 
-// version hashes the text of one document, without what parts it from its neighbours.
+// version hashes the text of one document, without what parts it from its neighbours, and the
+// lists that it names.
 func (r *reader) version(roots []*yaml.Node, i int) string {
 	end := len(r.lines)
 	if i+1 < len(roots) {
@@ -163,8 +189,16 @@ func (r *reader) version(roots []*yaml.Node, i int) string {
 		}
 		lines = lines[:len(lines)-1]
 	}
-	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	return hex.EncodeToString(sum[:6])
+	h := sha256.New()
+	h.Write([]byte(strings.Join(lines, "\n")))
+	for _, c := range r.constants {
+		if c.what == "list" {
+			for _, v := range c.values {
+				fmt.Fprintf(h, "\n%q", v.Value)
+			}
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:6])
 }
 
 // claim gives the ids of a file's detectors to it, all or none.

@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,7 +117,7 @@ func (m matcher) test(key, value *yaml.Node) *tree {
 		if !ok {
 			return nil
 		}
-		t.atom.name, t.atom.holds = name+"|exists", exists
+		t.atom.name, t.atom.label, t.atom.holds = name+"|exists", name+"|exists", exists
 		mods.not = mods.not != !want
 	} else if !m.compile(&t.atom, key, value, name, mods) {
 		return nil
@@ -185,16 +186,23 @@ func (m matcher) modifiers(key *yaml.Node, offset int, text string) (modifiers, 
 
 // compile makes the atom's predicate of one value or a list of them.
 func (m matcher) compile(a *atom, key, value *yaml.Node, name string, mods modifiers) bool {
-	if value.Kind != yaml.SequenceNode && (mods.all || mods.comparison == "in") {
+	if !m.manyValues(value) && (mods.all || mods.comparison == "in") {
 		m.fail(value, "write [a, b]", "%s needs a list", key.Value)
 		return false
 	}
 	cased := mods.cased || !foldable(mods.comparison)
 	var tests []predicate
-	var texts []string
-	for _, item := range m.items(value, key.Value) {
+	literals := map[string]bool{}
+	var texts, written []string
+	for _, item := range m.values(value, key.Value) {
 		text, ok := m.value(item, key.Value, *a, mods)
 		if !ok {
+			continue
+		}
+		texts = append(texts, fold(text, cased))
+		written = append(written, text)
+		if !mods.all && literal(mods.comparison, text) {
+			literals[fold(text, cased)] = true
 			continue
 		}
 		holds, err := comparisons[mods.comparison](text, cased)
@@ -203,19 +211,46 @@ func (m matcher) compile(a *atom, key, value *yaml.Node, name string, mods modif
 			continue
 		}
 		tests = append(tests, holds)
-		texts = append(texts, fold(text, cased))
 	}
-	if len(tests) == 0 {
+	if len(tests)+len(literals) == 0 {
 		return false
 	}
-	slices.Sort(texts)
-	a.name = fmt.Sprintf("%s|%s|%t|%t|%q", name, mods.comparison, cased, mods.all, texts)
+	if len(tests) > maxPatterns {
+		m.fail(value, "whole values may be more", "%s has %d patterns, more than %d", key.Value, len(tests), maxPatterns)
+		return false
+	}
+	a.name = canonical(fmt.Sprintf("%s|%s|%t|%t", name, mods.comparison, cased, mods.all), texts)
+	a.label = mods.label(name, cased, written)
 	a.holds = combine(tests, mods.all, cased)
+	if len(literals) > 0 {
+		a.holds = either(literals, a.holds, cased)
+	}
 	if m.exact && excludesNothing(mods.comparison, a.holds) {
 		m.fail(value, "name what the calls have in common", "%s excludes nothing", key.Value)
 		return false
 	}
 	return true
+}
+
+// label writes a test for people, without the negation, which is a step of its own.
+func (mods modifiers) label(name string, cased bool, values []string) string {
+	for _, m := range []struct {
+		word string
+		set  bool
+	}{{mods.comparison, mods.comparison != ""}, {"cased", cased && foldable(mods.comparison)}, {"all", mods.all}} {
+		if m.set {
+			name += "|" + m.word
+		}
+	}
+	if len(values) == 1 {
+		return name + ": " + values[0]
+	}
+	const shown = 8
+	more := ""
+	if n := len(values) - shown; n > 0 {
+		values, more = values[:shown], fmt.Sprintf(", … %d more", n)
+	}
+	return name + ": [" + strings.Join(values, ", ") + more + "]"
 }
 
 // value reads one value of a match. An empty one is refused: it would match nothing or, worse,
@@ -248,6 +283,29 @@ func excludesNothing(comparison string, holds predicate) bool {
 		values = addressProbes
 	}
 	return !slices.ContainsFunc(values, func(v string) bool { return !holds(v) })
+}
+
+// maxPatterns bounds what is tried, one after another, on each distinct value of a field. Whole values
+// are looked up at once.
+const maxPatterns = 2000
+
+// literal says whether a comparison with text asks for that value alone.
+func literal(comparison, text string) bool {
+	return comparison == "in" || comparison == "" && !strings.ContainsAny(text, `*?\`)
+}
+
+func either(literals map[string]bool, holds predicate, cased bool) predicate {
+	return func(v string) bool { return literals[fold(v, cased)] || holds(v) }
+}
+
+// canonical returns the name of an atom: the same for the same test.
+func canonical(test string, texts []string) string {
+	slices.Sort(texts)
+	name := fmt.Sprintf("%s|%q", test, texts)
+	if len(name) > 256 {
+		name = fmt.Sprintf("%s|%x", test, sha256.Sum256([]byte(name)))
+	}
+	return name
 }
 
 func combine(tests []predicate, all, cased bool) predicate {

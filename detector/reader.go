@@ -28,16 +28,29 @@ type reader struct {
 	file  string
 	lines []string // of the source, for columns inside scalars
 	errs  Errors
+
+	files     []listFile                 // that the file names
+	constants []*constant                // of the detector under way
+	sources   []*listSource              // of its values that come from lists,
+	origins   map[*yaml.Node]*listSource // by value
 }
 
 func (r *reader) failAt(line, column int, hint, format string, args ...any) {
-	if len(r.errs) == maxErrors {
-		return
-	}
-	r.errs = append(r.errs, &Error{File: r.file, Line: line, Column: column, Hint: hint, Msg: fmt.Sprintf(format, args...)})
+	r.report(&Error{File: r.file, Line: line, Column: column, Hint: hint, Msg: fmt.Sprintf(format, args...)})
 }
 
+func (r *reader) report(e *Error) {
+	if len(r.errs) < maxErrors {
+		r.errs = append(r.errs, e)
+	}
+}
+
+// fail reports an error at a node, which may be a line of a list.
 func (r *reader) fail(n *yaml.Node, hint, format string, args ...any) {
+	if source := r.origins[n]; source != nil {
+		r.failLine(source, n, hint, format, args...)
+		return
+	}
 	r.failAt(n.Line, n.Column, hint, format, args...)
 }
 

@@ -100,6 +100,13 @@ func TestSchemaAndLoaderKnowTheSameWords(t *testing.T) {
 	if got, want := s.Defs["detector"].Properties["relearn"].Pattern, fmt.Sprintf(`^(%s|context\..+)$`, strings.Join(edgeFields, "|")); got != want {
 		t.Errorf("fields to relearn by %s, want %s", got, want)
 	}
+	for _, key := range []string{"constants", "lists", "conditions"} {
+		for form := range s.Defs["detector"].Properties[key].PatternProperties {
+			if form != nameForm.String() {
+				t.Errorf("form of a name under %s: %s, want %s", key, form, nameForm)
+			}
+		}
+	}
 	match := s.Defs["match"].OneOf[1]
 	for key := range match.PatternProperties {
 		want := fmt.Sprintf(`^(%s|context\.[^|]+)(\|(%s))*$`, strings.Join(matchFields, "|"), strings.Join(modifierWords, "|"))
@@ -150,8 +157,17 @@ func TestTheSchemaRefusesWrongShapes(t *testing.T) {
 	const right = learned + ", when: 'count(calls, 1m) > 1'"
 	for yamlText, want := range map[string]bool{
 		right + "}": true,
-		right + ", match: {action|startswith: [a, b], any: [{agent: x}]}}": true,
-		right + ", response: {action: revoke, scope: agent, for: 15m}}":    true,
+		right + ", match: {action|startswith: [a, b], any: [{agent: x}]}}":                                            true,
+		right + ", response: {action: revoke, scope: agent, for: 15m}}":                                               true,
+		right + ", constants: {users: [a, 7, true], net: 10.0.0.0/8}, match: {agent: $users, context.ip|cidr: $net}}": true,
+		right + ", constants: {Users: [a]}, match: {agent: $Users}}":                                                  false,
+		right + ", constants: {users: []}, match: {agent: $users}}":                                                   false,
+		right + ", constants: {}}": false,
+		right + ", lists: {crown: /etc/passwd}, match: {resource: $crown}}":                                        false,
+		right + ", lists: {crown: [a.txt]}, match: {resource: $crown}}":                                            false,
+		right + ", conditions: {exports: {action: a}, of_office: [{agent: b}]}, match: exports and not of_office}": true,
+		right + ", conditions: {exports: {action: a}}}":                                                            false,
+		right + ", conditions: {exports: a}, match: exports}":                                                      false,
 		right + ", titel: x}":                                false,
 		right + ", mode: enforce}":                           false,
 		right + ", match: {}}":                               false,
@@ -185,7 +201,7 @@ func TestTheSchemaRefusesWrongShapes(t *testing.T) {
 		if err := s.validate(s, doc, "x"); (err == nil) != want {
 			t.Errorf("%s: schema says %v", yamlText, err)
 		}
-		_, errs := parse(text{"x.yaml", []byte(yamlText)})
+		_, errs := parse(text{name: "x.yaml", data: []byte(yamlText)})
 		if (len(errs) == 0) != want {
 			t.Errorf("%s: loader says %v", yamlText, errs)
 		}

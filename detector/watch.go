@@ -14,7 +14,7 @@ import (
 // Reloader remembers the version of each detector file that is in force. Its zero value has none.
 // It is for one goroutine.
 type Reloader struct {
-	inForce map[string][]byte // content by file
+	inForce map[string]text // by name of the file
 	set     *Set
 	errs    Errors
 	seen    [sha256.Size]byte
@@ -77,7 +77,7 @@ func (r *Reloader) Watch(ctx context.Context, files fs.FS, ticks <-chan time.Tim
 // those with new content.
 func (r *Reloader) divide(texts []text, unread Errors) (kept, fresh []text) {
 	for _, t := range texts {
-		if old, ok := r.inForce[t.name]; ok && string(old) == string(t.data) {
+		if old, ok := r.inForce[t.name]; ok && old.equal(t) {
 			kept = append(kept, t)
 		} else {
 			fresh = append(fresh, t)
@@ -92,7 +92,7 @@ func (r *Reloader) divide(texts []text, unread Errors) (kept, fresh []text) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.inForce)) {
 		if !listed[name] && within(name, unread) {
-			kept = append(kept, text{name, r.inForce[name]})
+			kept = append(kept, r.inForce[name])
 		}
 	}
 	return kept, fresh
@@ -116,16 +116,16 @@ func (r *Reloader) fallBack(kept, fresh []text, wrong Errors) (stillKept, stillF
 		if !refused[t.name] {
 			stillFresh = append(stillFresh, t)
 		} else if old, ok := r.inForce[t.name]; ok {
-			kept = append(kept, text{t.name, old})
+			kept = append(kept, old)
 		}
 	}
 	return kept, stillFresh
 }
 
 func (r *Reloader) accept(texts []text) {
-	r.inForce = make(map[string][]byte, len(texts))
+	r.inForce = make(map[string]text, len(texts))
 	for _, t := range texts {
-		r.inForce[t.name] = t.data
+		r.inForce[t.name] = t
 	}
 }
 
@@ -134,6 +134,10 @@ func digest(texts []text, errs Errors) (sum [sha256.Size]byte) {
 	for _, t := range texts {
 		fmt.Fprintf(h, "%d %s %d ", len(t.name), t.name, len(t.data))
 		h.Write(t.data)
+		for _, l := range t.lists {
+			fmt.Fprintf(h, " %d %s %d %s %d ", len(l.name), l.name, len(l.err), l.err, len(l.data))
+			h.Write(l.data)
+		}
 	}
 	fmt.Fprint(h, errs.Error())
 	h.Sum(sum[:0])

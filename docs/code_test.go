@@ -49,7 +49,7 @@ func TestEveryYAMLLoads(t *testing.T) {
 				continue
 			}
 			if strings.HasPrefix(b.text, "id:") {
-				if _, errs := detector.Load(fstest.MapFS{"example.yaml": {Data: []byte(b.text)}}); errs.Err() != nil {
+				if _, errs := detector.Load(fstest.MapFS{"example.yaml": {Data: []byte(b.text)}, "crown-jewels.txt": {Data: []byte("s3://payroll/\n")}}); errs.Err() != nil {
 					t.Errorf("%s:%d: %v", page, b.line, errs.Err())
 				}
 				continue
