@@ -58,6 +58,16 @@ type Graph struct {
 	Peers     []Peer       `json:"peers,omitempty"` // the nearest agents, at most three
 	Reach     *Reach       `json:"reach,omitempty"` // nil: the snapshot does not know the agent
 	Resource  *Criticality `json:"resource,omitempty"`
+	Excess    *Excess      `json:"excess,omitempty"` // nil: it acts for nobody that the snapshot knows
+}
+
+// Excess is what an agent used, in all of its work, that the agent it acts for never did.
+type Excess struct {
+	Resources  int `json:"resources"`
+	Identities int `json:"identities"`
+	// Share is Resources by all that the agent used. Of a parent that used none it says nothing.
+	Share  float64 `json:"share"`
+	Parent int     `json:"parent"` // resources that the parent used
 }
 
 // Peer is an agent near to the one that made the call.

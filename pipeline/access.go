@@ -73,6 +73,11 @@ func (a *access) explain(found *detector.Detection, at graph.Place) *detector.Gr
 			Nearest: b.Nearest[:min(resourcesTold, len(b.Nearest))], Partial: !b.Complete,
 		}
 	}
+	if n := len(found.Chain); n > 1 {
+		if x, ok := s.Excess(tenant, []byte(found.Chain[n-2]), []byte(found.Agent)); ok {
+			g.Excess = &detector.Excess{Resources: x.Resources, Identities: x.Identities, Share: x.Share, Parent: x.Parent}
+		}
+	}
 	if c, ok := s.Criticality(models.ResourceNode, tenant, []byte(found.Resource)); ok {
 		g.Resource = &detector.Criticality{PageRank: c.PageRank, Below: c.Below, Betweenness: c.Betweenness, Agents: c.Agents, Identities: c.Identities}
 	}

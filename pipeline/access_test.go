@@ -85,6 +85,7 @@ func TestEveryDetectionIsExplainedByTheSnapshotOfItsTime(t *testing.T) {
 			// doc, vault and a note of each step that was over
 			want.Reach = &detector.Reach{Identities: 1, Resources: 2 + step - 1, Share: float64(2+step-1) / float64(3+step-1)}
 			want.Peers = []detector.Peer{{Agent: "peer"}}
+			want.Excess = &detector.Excess{Resources: 2, Identities: 1, Share: 1, Parent: 1} // doc and vault; boss has the index alone
 		}
 		if d.Graph == nil {
 			t.Fatalf("%s at step %d is not explained", d.Detector, step)
