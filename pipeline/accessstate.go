@@ -188,8 +188,8 @@ func (w *worker) again(ctx context.Context, from graph.Position, next int64) err
 
 // recall gives the access graph the calls of a record that are not before from.
 func (w *worker) recall(r *kgo.Record, from graph.Position) {
-	src := sourceOf(r)
-	w.decoder.Start(formatOf(r), r.Value)
+	src := SourceOf(r)
+	w.decoder.Start(FormatOf(r), r.Value)
 	for ; ; src.Index++ {
 		err := w.decoder.Next(&w.call)
 		if bad := (*telemetry.BadCall)(nil); errors.As(err, &bad) {

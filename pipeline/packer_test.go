@@ -49,7 +49,7 @@ func TestRecordsOfABlockStayWhatTheyWere(t *testing.T) {
 		if diff := cmp.Diff(src, from.source()); diff != "" || from.by != detector.ByIdentity {
 			t.Fatalf("record %d comes from elsewhere:\n%s", i, diff)
 		}
-		if f := formatOf(r); f != telemetry.Protobuf {
+		if f := FormatOf(r); f != telemetry.Protobuf {
 			t.Fatalf("record %d is in format %v", i, f)
 		}
 	}

@@ -192,8 +192,8 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 		w.exchanged(ctx, r)
 		return
 	}
-	src := sourceOf(r)
-	w.decoder.Start(formatOf(r), r.Value)
+	src := SourceOf(r)
+	w.decoder.Start(FormatOf(r), r.Value)
 	for ; w.decode(ctx, r); src.Index++ {
 		if w.bad {
 			continue
@@ -214,7 +214,8 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 	}
 }
 
-func sourceOf(r *kgo.Record) shard.Source {
+// SourceOf says where the call of a record stands.
+func SourceOf(r *kgo.Record) shard.Source {
 	return shard.Source{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Appended: r.Timestamp.UnixNano()}
 }
 
@@ -234,7 +235,7 @@ func (w *worker) exchanged(ctx context.Context, r *kgo.Record) {
 	if w.origins.passed(from) {
 		return
 	}
-	w.decoder.Start(formatOf(r), r.Value)
+	w.decoder.Start(FormatOf(r), r.Value)
 	if w.decode(ctx, r) && !w.bad {
 		w.place, w.placed = placed(r)
 		w.shard.Grouped(from.by, &w.call, from.source(), r.Offset)
@@ -331,8 +332,8 @@ func (out *outputs) add(ctx context.Context, w *worker) func(*kgo.Record, error)
 	return out.acked
 }
 
-// formatOf returns the format that a record's header names; without one the bytes tell.
-func formatOf(r *kgo.Record) telemetry.Format {
+// FormatOf returns the format that a record's header names; without one the bytes tell.
+func FormatOf(r *kgo.Record) telemetry.Format {
 	for i := range r.Headers {
 		if r.Headers[i].Key != telemetry.HeaderContentType {
 			continue

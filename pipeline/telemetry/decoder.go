@@ -91,6 +91,10 @@ func (d *Decoder) Next(c *Call) error {
 	return d.finish(c, d.raw)
 }
 
+// More reports whether the message may hold a further call. Where it does not, the last call stays
+// valid until the next Start.
+func (d *Decoder) More() bool { return d.state != atEnd }
+
 // finish refuses a call that could not be stopped and fills in what it did not say.
 func (d *Decoder) finish(c *Call, raw []byte) error {
 	d.index++

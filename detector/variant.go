@@ -1,0 +1,46 @@
+package detector
+
+import (
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Variant is a change to one detector that has not been written into its file: it is for seeing what the
+// change would do.
+type Variant struct {
+	Exceptions string // YAML of a list of exceptions that are added
+	Budget     string // in place of the detector's own; empty: that stays
+}
+
+// With returns a set that holds detector i alone, changed.
+func (s *Set) With(i int, v Variant) (*Set, Errors) {
+	r := &reader{file: s.drafts[i].file}
+	d := *s.drafts[i]
+	d.Exceptions, d.excuses = slices.Clone(d.Exceptions), slices.Clone(d.excuses)
+	if n := r.fragment(v.Exceptions); n != nil {
+		r.exceptions(n, &d)
+	}
+	if n := r.fragment(v.Budget); n != nil {
+		r.budget(n, &d)
+	}
+	if len(r.errs) > 0 {
+		return nil, r.errs
+	}
+	one := []*draft{&d}
+	set := &Set{Plan: link(one), Sources: []Source{s.Sources[i]}, drafts: one}
+	return set, nil
+}
+
+// fragment reads a piece of YAML; nil where there is none, or it cannot be read.
+func (r *reader) fragment(text string) *yaml.Node {
+	if text == "" {
+		return nil
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		r.failAt(1, 1, "", "cannot be read: %v", err)
+		return nil
+	}
+	return doc.Content[0]
+}
