@@ -1,0 +1,65 @@
+package shard_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/estop-project/estop/pipeline/telemetry"
+)
+
+const deletions = `id: deletions
+title: Deletions of a minute
+match: {action: files.delete}
+group_by: agent
+baseline: [{feature: "count(calls, 1m)"}]
+budget: 1 per 1000 agent-days
+warmup: {calls: 100, slots: 0, time: 21d, peers: 3}
+`
+
+func deleting(c *telemetry.Call) { c.Action = []byte("files.delete") }
+
+// cleaners plays six agents that delete one file on most days of five weeks, and more and more of them
+// in five minutes in a row on every third. Beside them clerk reads, and deletes nothing.
+func (s *stage) cleaners() {
+	const day = 24 * time.Hour
+	for d := range 35 {
+		for i := range 10 {
+			s.call("clerk", time.Duration(d)*day+time.Duration(i)*time.Hour)
+		}
+		for a := range 6 {
+			n := 1
+			if (d+a)%3 == 0 {
+				n = 10 + 5*a
+			}
+			for minute := range 5 {
+				for i := range n {
+					s.call(fmt.Sprint("cleaner-", a), time.Duration(d)*day+12*time.Hour+time.Duration(minute)*time.Minute+time.Duration(i)*time.Second, deleting)
+				}
+			}
+		}
+	}
+}
+
+func TestWhoNeverDidItIsNotJudgedByPeersThatDo(t *testing.T) {
+	const now = 35 * 24 * time.Hour
+	s := newStage(t, deletions)
+	s.cleaners()
+	rookie := s.call("rookie", now, deleting)
+	clerk := s.call("clerk", now+time.Second, deleting)
+	budget := clerk.Detector.Level
+	t.Logf("the budget asks for %.1f nats, of one that never deleted in five weeks %.1f are asked, of a new one %.1f", budget, clerk.Level, rookie.Level)
+	if rookie.Level <= budget {
+		t.Fatalf("a new agent is held to %.1f nats: its peers' days say nothing here", rookie.Level)
+	}
+	if clerk.Level != budget {
+		t.Errorf("one that never deleted is held to %.1f nats, not to %.1f", clerk.Level, budget)
+	}
+	for i := range 40 {
+		s.call("clerk", now+time.Duration(i)*time.Second, deleting)
+		s.call("rookie", now+time.Duration(i)*time.Second, deleting)
+	}
+	if c, r := s.alarms("clerk"), s.alarms("rookie"); c != 1 || r != 0 {
+		t.Errorf("forty deletions, which are nothing for their peers: %d alarms for one that never deleted, %d for a new one", c, r)
+	}
+}
