@@ -2,17 +2,22 @@ package models
 
 import "math"
 
-// Suppose lets a baseline that has learned nothing begin with a mean and a weight that others
-// suggest, its peers for one: the prior of its Gamma posterior is then theirs, and the
-// variance that of a geometric distribution, as in CountPrior. A mean below 1 counts as 1;
-// the weight is held to 0.01 … Memory-1. It is ignored where something was learned.
+// Suppose lets a baseline believe a mean that others suggest, its peers for one, as if it had seen so
+// many slots with that mean and the variance of a geometric distribution, as in CountPrior. One
+// that has learned nothing begins with that in place of its prior; of another the moments of both
+// together are kept (Chan, Golub and LeVeque 1979). A mean below 1 counts as 1; the weight is held to
+// 0.01 … Memory-1.
 func (b *CountBaseline) Suppose(mean, weight float64) {
-	if b.slots > 0 {
-		return
+	if b.slots == 0 {
+		b.weight, b.spread = 0, 0
 	}
 	m := min(max(mean, 1), maxCount) - 1
-	b.weight = min(max(weight, leastWeight), b.prior.Memory-1)
-	b.mean, b.spread = m, b.weight*(m+m*m)
+	weight = min(max(weight, leastWeight), b.prior.Memory-1)
+	share := weight / (b.weight + weight)
+	d := m - b.mean
+	b.spread += weight*(m+m*m) + d*d*b.weight*share
+	b.mean += d * share
+	b.weight += weight
 	b.refresh()
 }
 

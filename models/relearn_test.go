@@ -21,10 +21,21 @@ func TestSupposeIsThePriorThatItNames(t *testing.T) {
 	if rest, err := c.DecodeBinary(code); err != nil || len(rest) > 0 || c.LogTail(60) != want.LogTail(60) {
 		t.Errorf("decoded: %v, %v, want %v", err, c.LogTail(60), want.LogTail(60))
 	}
-	b.Learn(3)
-	mean := b.Mean()
-	if b.Suppose(100, 10); b.Mean() != mean {
-		t.Error("what was learned was overruled")
+}
+
+// Slots that are believed weigh as much as slots that were seen: the moments are those of all together.
+func TestWhatIsSupposedLateIsAddedToWhatWasLearned(t *testing.T) {
+	b := NewCountBaseline(CountPrior{Mean: 1, Weight: 1, Memory: 1e9})
+	b.Suppose(3, 1)
+	for range 30 {
+		b.Learn(1)
+	}
+	b.Suppose(11, 10)
+	// Of M: 1 slot around 2 with variance 2+2², 30 at 0, and 10 around 10 with variance 10+10².
+	mean := (1*2 + 10*10.0) / 41
+	variance := (1*(6+2*2)+10*(110+10*10.0))/41 - mean*mean
+	if math.Abs(b.mean-mean) > 1e-6 || math.Abs(b.spread/b.weight-variance) > 1e-5 || math.Abs(b.weight-41) > 1e-5 {
+		t.Errorf("mean %v, variance %v, weight %v; want %v, %v, 41", b.mean, b.spread/b.weight, b.weight, mean, variance)
 	}
 }
 

@@ -110,16 +110,22 @@ func (ev *evidence) reset() {
 	ev.weighed = false
 }
 
-// suppose lets the baselines of an entity that has no past begin with what its peers are like.
+// suppose lets the baselines of an entity believe, once, what its peers are like: when it is met, or as
+// soon as enough of them have warmed up while it has not. Who vouches for it is what it is judged by.
 func (w *watch) suppose() {
 	for i := range w.evidence {
 		mean, weight, ok := w.peers.prior(i)
+		if !ok {
+			continue
+		}
+		w.supposed = true
 		switch ev := &w.evidence[i]; {
-		case !ok:
 		case ev.counts != nil:
 			ev.counts.Suppose(mean, weight)
+			ev.weighed = false
 		case ev.seasonal != nil:
-			ev.seasonal.Suppose(mean, weight)
+			ev.seasonal.Suppose(mean, weight) // what was learned of a season is not overruled
+			ev.weighed = false
 		}
 	}
 }

@@ -129,3 +129,27 @@ func TestPeersAreThoseOfTheSameTenant(t *testing.T) {
 		t.Error("an agent of another tenant is judged by what the agents of this one are like")
 	}
 }
+
+// The rookie made one call in each of 30 slots before its peers were there, and bursts as they do after
+// that: what vouches for it is what it is judged by.
+func TestWhoWasMetBeforeItsPeersBelievesThemToo(t *testing.T) {
+	s := newStage(t, replace(among, "calls: 100", "calls: 1000"))
+	for slot := range 30 {
+		s.call("rookie", time.Duration(slot)*10*time.Second)
+	}
+	for slot := range 900 {
+		for peer := range 6 {
+			for i := range 1 + slot%4 {
+				s.call(fmt.Sprint("peer-", peer), 10*time.Minute+time.Duration(slot)*10*time.Second+time.Duration(i)*time.Second)
+			}
+		}
+	}
+	for slot := range 360 {
+		for i := range 1 + slot%4 {
+			s.call("rookie", 4*time.Hour+time.Duration(slot)*10*time.Second+time.Duration(i)*time.Second)
+		}
+	}
+	if got := s.alarms("rookie"); got > 0 {
+		t.Errorf("%d alarms about an agent that does as its peers do", got)
+	}
+}

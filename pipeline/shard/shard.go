@@ -281,6 +281,9 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 		w.counted = true
 		s.tellMeans(e, r, w)
 	}
+	if !w.settled && !w.supposed {
+		w.suppose()
+	}
 	w.silent = w.quiet.holds(t, src.Appended)
 	if r.Within {
 		s.judgeSession(r, e, w, c, t, src)

@@ -12,7 +12,7 @@ import (
 )
 
 // stateVersion is the encoding of an entity that appendState writes. load refuses others.
-const stateVersion = 8
+const stateVersion = 9
 
 // ErrStateVersion says that a state was written in an encoding that this version does not
 // know: another estop wrote it. Run that version, or delete the state to learn anew.
@@ -231,7 +231,7 @@ func (w *watch) appendState(b []byte) []byte {
 	b = binary.AppendVarint(binary.AppendVarint(b, w.quiet.own), w.quiet.log)
 	b = binary.AppendVarint(b, w.relearned)
 	b = binary.AppendUvarint(b, w.version)
-	b = append(b, byte(truth(w.settled)), byte(truth(w.warm)), byte(truth(w.counted)))
+	b = append(b, byte(truth(w.settled)), byte(truth(w.warm)), byte(truth(w.counted)), byte(truth(w.supposed)))
 	b = appendFloat(b, w.total)
 	b = w.block.appendState(b)
 	b = binary.AppendUvarint(b, uint64(len(w.firstBad)))
@@ -276,7 +276,7 @@ func (w *watch) load(b []byte) error {
 	w.quiet = quiet{r.varint(), r.varint()}
 	w.relearned = r.varint()
 	w.version = r.uvarint()
-	w.settled, w.warm, w.counted = r.uvarint() == 1, r.uvarint() == 1, r.uvarint() == 1
+	w.settled, w.warm, w.counted, w.supposed = r.uvarint() == 1, r.uvarint() == 1, r.uvarint() == 1, r.uvarint() == 1
 	w.total = r.logFloat()
 	w.block.load(&r)
 	w.firstBad = append(w.firstBad, r.bytes(r.uvarint())...)

@@ -25,6 +25,7 @@ type watch struct {
 	settled   bool    // its baselines have seen enough to speak
 	warm      bool    // and for long enough to judge it by
 	counted   bool    // the peers know what it is like
+	supposed  bool    // it believes what the peers are like
 	total     float64 // log evidence after the last call
 	block     block
 	firstBad  []byte // id of the call with which evidence began to rise
