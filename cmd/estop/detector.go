@@ -47,6 +47,7 @@ func newDetector() *cobra.Command {
 				return nil
 			},
 		})
+	cmd.AddCommand(newImport())
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -222,7 +223,7 @@ func (r *ruleReader) correlated(n *yaml.Node, named func(string) *ruleReader, al
 	for _, ref := range nodes {
 		rule := named(ref.Value)
 		if rule != nil && !alone {
-			rule.partOf = r.title
+			rule.partOf = cmp.Or(rule.partOf, r.title)
 		}
 		switch {
 		case rule == nil:

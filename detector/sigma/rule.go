@@ -208,11 +208,23 @@ func (r *ruleReader) condition(d *yaml.Node) {
 			}
 		}
 	}
+	if len(r.problems) > 0 {
+		w.rest()
+	}
 	if len(r.problems) == 0 && len(kids) > 0 {
 		r.match = join(opOr, kids...)
 	}
 	if at := entries["timeframe"]; at != nil && r.count == nil && len(r.problems) == 0 {
 		r.note("timeframe is left out, for nothing is counted")
+	}
+}
+
+// rest reads the selections that a wrong condition did not come to, so that all that is wrong is said at once.
+func (w *writer) rest() {
+	for _, name := range w.names {
+		if _, ok := w.done[name]; !ok {
+			w.selection(w.entries[name])
+		}
 	}
 }
 
