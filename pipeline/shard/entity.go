@@ -79,6 +79,7 @@ const mostAbstained = 60
 // abstain begins the watch of an entity that abstained until t: in no block of its past was there
 // evidence. Its peers are no guide here: some of them may do such things every day.
 func (w *watch) abstain(e *entity, t int64) {
+	w.supposed = true
 	blocks := (t - e.first) / blockTime
 	if calls := int64(w.rule.BlockCalls); calls > 0 {
 		blocks = e.calls / calls
