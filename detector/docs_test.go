@@ -36,7 +36,7 @@ func TestEveryExampleOfTheManualLoads(t *testing.T) {
 func TestTheManualNamesEveryWordOfTheLanguage(t *testing.T) {
 	manual := readManual(t)
 	words := slices.Concat(
-		detectorKeys, baselineKeys, warmupKeys, responseKeys, exceptionKeys, testKeys, testCallsKeys, expectKeys, matchWords,
+		detectorKeys, baselineKeys, warmupKeys, responseKeys, exceptionKeys, scheduleKeys, overrideKeys, dayWords, testKeys, testCallsKeys, expectKeys, matchWords,
 		modifierWords, featureWords, fieldWords, entityWords, measureWords, scopeWords, actionWords[1:], modeWords, severityWords,
 		outcomeWords, boundWords, unitWords, seasonWords, withinWords,
 	)

@@ -12,7 +12,7 @@ import (
 var (
 	detectorKeys = []string{
 		"id", "title", "description", "severity", "tags", "mode", "constants", "lists", "conditions", "match", "group_by", "within", "baseline", "budget",
-		"slot", "warmup", "relearn", "when", "quiet", "response", "exceptions", "tests",
+		"slot", "warmup", "relearn", "when", "quiet", "schedule", "response", "exceptions", "tenants", "tests",
 	}
 	baselineKeys  = []string{"feature", "weight", "season", "memory"}
 	warmupKeys    = []string{"calls", "slots", "time", "peers"}
@@ -50,6 +50,8 @@ type draft struct {
 	relearn  string       // the context entry, where Relearn is FieldContext
 	response *Response
 	tests    []Test
+
+	overrides []override
 }
 
 var (
@@ -74,8 +76,7 @@ func (r *reader) detector(n *yaml.Node) *draft {
 	r.matching(o, d)
 	r.evidence(o, d)
 	if v := o.values["when"]; v != nil {
-		d.When, _ = r.when(v, d.GroupBy, &d.features)
-		d.WhenText = strings.Join(strings.Fields(r.spellOut(v.Value)), " ")
+		r.limit(v, d)
 	}
 	if o.values["baseline"] == nil && o.values["when"] == nil {
 		r.fail(n, "add baseline: or when:", "the detector never fires: it has neither baseline nor when")
@@ -84,6 +85,7 @@ func (r *reader) detector(n *yaml.Node) *draft {
 	if v := o.values["exceptions"]; v != nil {
 		r.exceptions(v, d)
 	}
+	r.overrides(o, d)
 	if v := o.values["tests"]; v != nil {
 		d.tests = r.tests(v)
 	}
@@ -92,6 +94,12 @@ func (r *reader) detector(n *yaml.Node) *draft {
 	}
 	r.brokenLists()
 	return d
+}
+
+// limit reads the hard limit.
+func (r *reader) limit(n *yaml.Node, d *draft) {
+	d.When, _ = r.when(n, d.GroupBy, &d.features)
+	d.WhenText = strings.Join(strings.Fields(r.spellOut(n.Value)), " ")
 }
 
 // about reads what a detector says of itself.

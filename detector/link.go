@@ -13,26 +13,38 @@ type linker struct {
 func link(drafts []*draft) *Plan {
 	l := linker{plan: &Plan{}, contexts: map[string]Field{}, atoms: map[string]step{}}
 	for _, d := range drafts {
-		compiled := d.Compiled
-		compiled.Match = l.formula(d.match)
-		compiled.Features = l.features(d.features)
-		compiled.Exceptions = slices.Clone(d.Exceptions)
-		for i, t := range d.excuses {
-			compiled.Exceptions[i].Match = l.formula(t)
+		compiled, enforcer := l.compile(d)
+		enforcers := []Enforcer{enforcer}
+		for _, o := range d.overrides {
+			o.Version = d.Version
+			c, enforcer := l.compile(o.draft)
+			compiled.Overrides = append(compiled.Overrides, Override{c, l.formula(o.tenants), o.tenants.atom.holds})
+			enforcers = append(enforcers, enforcer)
 		}
-		if compiled.HasRelearn && compiled.Relearn == FieldContext {
-			compiled.Relearn = l.context(d.relearn)
-		}
-		var enforcer Enforcer
-		if compiled.Mode == Enforce {
-			enforcer = Enforcer{Compiled: &compiled, response: *d.response}
-		}
-		l.plan.Detectors = append(l.plan.Detectors, &compiled)
-		l.plan.enforcers = append(l.plan.enforcers, enforcer)
+		l.plan.Detectors = append(l.plan.Detectors, compiled)
+		l.plan.enforcers = append(l.plan.enforcers, enforcers)
 	}
 	l.plan.Words = (len(l.plan.atoms) + 63) / 64
 	l.plan.index()
 	return l.plan
+}
+
+// compile gives a draft its place in the plan. The Enforcer is zero where the detector never enforces.
+func (l *linker) compile(d *draft) (*Compiled, Enforcer) {
+	compiled := d.Compiled
+	compiled.Match = l.formula(d.match)
+	compiled.Features = l.features(d.features)
+	compiled.Exceptions = slices.Clone(d.Exceptions)
+	for i, t := range d.excuses {
+		compiled.Exceptions[i].Match = l.formula(t)
+	}
+	if compiled.HasRelearn && compiled.Relearn == FieldContext {
+		compiled.Relearn = l.context(d.relearn)
+	}
+	if !compiled.enforces() {
+		return &compiled, Enforcer{}
+	}
+	return &compiled, Enforcer{Compiled: &compiled, response: *d.response}
 }
 
 // features gives the context entries among a detector's features their fields.

@@ -197,6 +197,10 @@ type Compiled struct {
 	HasRelearn bool
 	// Quiet is for how long after a detection the same entity does not fire again.
 	Quiet time.Duration
+	// Schedule is when the detector may fire; nil: at any time. ModeAt asks it.
+	Schedule *Schedule
+	// Overrides are the detector as some tenants have it: of those whose Tenants holds, the first.
+	Overrides []Override
 }
 
 // Exception lets calls pass that would count against an entity. It holds at the call's own time.
@@ -218,7 +222,7 @@ const (
 )
 
 // Enforcer is a detector that may stop agents. It can only be made by compiling a
-// detector whose mode is enforce.
+// detector whose mode is enforce, always or in a part of its schedule.
 type Enforcer struct {
 	*Compiled
 	response Response
@@ -233,15 +237,28 @@ type Plan struct {
 	ContextKeys []string
 	Words       int // length in uint64 of the bit set that Classify fills
 
-	enforcers []Enforcer // by index of Detectors; zero where the mode is not enforce
+	// enforcers are, by index of Detectors, that of the detector itself and those of its overrides; zero where
+	// the mode is never enforce.
+	enforcers [][]Enforcer
 	atoms     []atom
 	byField   [][]uint32 // indexes of atoms, by field
 }
 
-// Enforcer returns detector i as an enforcer, and whether it is one.
+// Enforcer returns detector i as an enforcer, and whether it is one at any time for tenants without
+// an override.
 func (p *Plan) Enforcer(i int) (Enforcer, bool) {
-	e := p.enforcers[i]
+	e := p.enforcers[i][0]
 	return e, e.Compiled != nil
+}
+
+// EnforcerOf returns the enforcer that answers a detection of detector i, and whether there is one: by what its
+// tenant has overridden and by the mode in which it was found. A detection by another version has none.
+func (p *Plan) EnforcerOf(i int, found *Detection) (Enforcer, bool) {
+	e := p.enforcers[i][1+p.Detectors[i].OverrideOf(found.Tenant)]
+	if e.Compiled == nil || e.ID != found.Detector || e.Version != found.Version || found.Mode != Enforce.String() {
+		return Enforcer{}, false
+	}
+	return e, true
 }
 
 // ScaleBudget returns the same plan with k times the budget of every detector: k = 10 allows
@@ -249,19 +266,33 @@ func (p *Plan) Enforcer(i int) (Enforcer, bool) {
 func (p *Plan) ScaleBudget(k float64) *Plan {
 	scaled := *p
 	scaled.Detectors = make([]*Compiled, len(p.Detectors))
-	scaled.enforcers = slices.Clone(p.enforcers)
+	scaled.enforcers = make([][]Enforcer, len(p.Detectors))
 	for i, d := range p.Detectors {
-		c := *d
-		if len(c.Evidence) > 0 {
-			c.Level = max(c.Level-math.Log(k), math.Log(minSlots))
-			c.Blocks = max(c.Blocks/k, leastBlocks)
+		c := d.scaled(k)
+		all := []*Compiled{c}
+		c.Overrides = slices.Clone(d.Overrides)
+		for j := range c.Overrides {
+			c.Overrides[j].Compiled = c.Overrides[j].scaled(k)
+			all = append(all, c.Overrides[j].Compiled)
 		}
-		scaled.Detectors[i] = &c
-		if scaled.enforcers[i].Compiled != nil {
-			scaled.enforcers[i].Compiled = &c
+		scaled.Detectors[i], scaled.enforcers[i] = c, slices.Clone(p.enforcers[i])
+		for j := range all {
+			if scaled.enforcers[i][j].Compiled != nil {
+				scaled.enforcers[i][j].Compiled = all[j]
+			}
 		}
 	}
 	return &scaled
+}
+
+// scaled returns the detector with k times its budget.
+func (c *Compiled) scaled(k float64) *Compiled {
+	s := *c
+	if len(s.Evidence) > 0 {
+		s.Level = max(s.Level-math.Log(k), math.Log(minSlots))
+		s.Blocks = max(s.Blocks/k, leastBlocks)
+	}
+	return &s
 }
 
 // minSlots is the least number of slots to a false alarm that a budget may ask for.

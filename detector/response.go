@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -8,17 +9,29 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// answer reads the response and quiet. A response may stand in any mode, so that promotion to
+// answer reads the schedule, the response and quiet. A response may stand in any mode, so that promotion to
 // enforce changes one word; only an enforcing detector needs one, and only it keeps it.
 func (r *reader) answer(o object, d *draft) {
 	d.Quiet = defaultQuiet
+	r.respond(o, false, d)
+}
+
+// respond reads what o says of the answer; what it leaves out stays as it is in d. hasQuiet says that
+// quiet was written there and does not follow the response.
+func (r *reader) respond(o object, hasQuiet bool, d *draft) {
+	schedule := o.values["schedule"]
+	if schedule != nil {
+		r.schedule(schedule, d)
+	}
 	if v := o.values["response"]; v != nil {
 		if response, ok := r.response(v); ok {
 			d.response = &response
-			d.Quiet = response.For
+			if !hasQuiet {
+				d.Quiet = response.For
+			}
 		}
-	} else if d.Mode == Enforce {
-		r.fail(o.values["mode"], "add response: {action: revoke, scope: agent, for: 15m}", "mode enforce needs a response")
+	} else if n := cmp.Or(o.values["mode"], schedule); n != nil && d.response == nil && d.enforces() {
+		r.fail(n, "add response: {action: revoke, scope: agent, for: 15m}", "mode enforce needs a response")
 	}
 	if v := o.values["quiet"]; v != nil {
 		if q, ok := r.duration(v, "quiet", time.Second, maxResponse); ok {

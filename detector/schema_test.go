@@ -56,7 +56,7 @@ func TestSchemaAndLoaderKnowTheSameKeys(t *testing.T) {
 	s := readSchema(t)
 	for name, want := range map[string][]string{
 		"detector": detectorKeys, "baseline": baselineKeys, "warmup": warmupKeys, "response": responseKeys,
-		"exception": exceptionKeys, "test": testKeys, "calls": testCallsKeys, "expect": expectKeys,
+		"exception": exceptionKeys, "schedule": scheduleKeys, "override": overrideKeys, "test": testKeys, "calls": testCallsKeys, "expect": expectKeys,
 	} {
 		def := s.Defs[name]
 		if def == nil {
@@ -86,6 +86,7 @@ func TestSchemaAndLoaderKnowTheSameWords(t *testing.T) {
 		{"detector", "severity", severityWords}, {"detector", "mode", modeWords}, {"detector", "group_by", entityWords},
 		{"detector", "within", withinWords}, {"baseline", "season", seasonWords},
 		{"response", "action", actionWords[1:]}, {"response", "scope", scopeWords}, {"calls", "outcome", outcomeWords},
+		{"override", "severity", severityWords}, {"override", "mode", modeWords}, {"schedule", "outside", modeWords},
 	} {
 		if diff := cmp.Diff(c.want, s.Defs[c.def].Properties[c.key].Enum); diff != "" {
 			t.Errorf("%s: %s", c.key, diff)
@@ -99,6 +100,10 @@ func TestSchemaAndLoaderKnowTheSameWords(t *testing.T) {
 	}
 	if got, want := s.Defs["detector"].Properties["relearn"].Pattern, fmt.Sprintf(`^(%s|context\..+)$`, strings.Join(edgeFields, "|")); got != want {
 		t.Errorf("fields to relearn by %s, want %s", got, want)
+	}
+	day := strings.Join(dayWords, "|")
+	if got, want := s.Defs["days"].Pattern, fmt.Sprintf(`^(%s)(-(%s))?$`, day, day); got != want {
+		t.Errorf("form of days %s, want %s", got, want)
 	}
 	for _, key := range []string{"constants", "lists", "conditions"} {
 		for form := range s.Defs["detector"].Properties[key].PatternProperties {
@@ -163,19 +168,30 @@ func TestTheSchemaRefusesWrongShapes(t *testing.T) {
 		right + ", constants: {Users: [a]}, match: {agent: $Users}}":                                                  false,
 		right + ", constants: {users: []}, match: {agent: $users}}":                                                   false,
 		right + ", constants: {}}": false,
-		right + ", lists: {crown: /etc/passwd}, match: {resource: $crown}}":                                        false,
-		right + ", lists: {crown: [a.txt]}, match: {resource: $crown}}":                                            false,
-		right + ", conditions: {exports: {action: a}, of_office: [{agent: b}]}, match: exports and not of_office}": true,
-		right + ", conditions: {exports: {action: a}}}":                                                            false,
-		right + ", conditions: {exports: a}, match: exports}":                                                      false,
-		right + ", titel: x}":                                false,
-		right + ", mode: enforce}":                           false,
-		right + ", match: {}}":                               false,
-		right + ", match: {parent: x, parent|exists: true}}": true,
-		right + ", match: {chain: x}}":                       false,
-		right + ", match: {call|re: x}}":                     false,
-		right + ", within: session}":                         false,
-		right + ", relearn: context.version}":                false,
+		right + ", lists: {crown: /etc/passwd}, match: {resource: $crown}}":                                              false,
+		right + ", lists: {crown: [a.txt]}, match: {resource: $crown}}":                                                  false,
+		right + ", conditions: {exports: {action: a}, of_office: [{agent: b}]}, match: exports and not of_office}":       true,
+		right + ", conditions: {exports: {action: a}}}":                                                                  false,
+		right + ", conditions: {exports: a}, match: exports}":                                                            false,
+		right + ", schedule: {days: [mon-fri, sun], hours: '22:00-06:00', timezone: Europe/Berlin, outside: alert}}":     true,
+		right + ", schedule: {days: sat, hours: ['08:00-12:00', '13:00-24:00']}}":                                        true,
+		right + ", schedule: {days: weekdays}}":                                                                          false,
+		right + ", schedule: {hours: 8-18}}":                                                                             false,
+		right + ", schedule: {}}":                                                                                        false,
+		right + ", schedule: {hours: '08:00-18:00', outside: never}}":                                                    false,
+		right + ", tenants: {acme: {mode: alert, severity: high, quiet: 5m}, 'test-*': {when: 'count(calls, 1m) > 9'}}}": true,
+		right + ", tenants: {acme: {exceptions: {match: {agent: a}, reason: x}}}}":                                       true,
+		right + ", tenants: {acme: {match: {agent: a}}}}":                                                                false,
+		right + ", tenants: {acme: {}}}":                                                                                 false,
+		right + ", tenants: {}}":                                                                                         false,
+		right + ", titel: x}":                                                                                            false,
+		right + ", mode: enforce}":                                                                                       false,
+		right + ", match: {}}":                                                                                           false,
+		right + ", match: {parent: x, parent|exists: true}}":                                                             true,
+		right + ", match: {chain: x}}":                                                                                   false,
+		right + ", match: {call|re: x}}":                                                                                 false,
+		right + ", within: session}":                                                                                     false,
+		right + ", relearn: context.version}":                                                                            false,
 		learned + ", baseline: {feature: new(call)}, budget: 1 per 1000 sessions, within: session, relearn: context.version}":    true,
 		learned + ", baseline: {feature: new(call)}, budget: 1 per 1000 sessions, within: day}":                                  false,
 		learned + ", baseline: {feature: new(call)}, budget: 1 per 1000 agent-days, relearn: session}":                           false,

@@ -41,8 +41,7 @@ func detectionRecord(found detector.Detection) *kgo.Record {
 // enforcer returns the detector of a detection, if it may stop anybody. It asks the plan
 // that the call was judged by: a newer one may number its detectors otherwise.
 func (w *worker) enforcer(found *shard.Detected) (detector.Enforcer, bool) {
-	e, ok := w.plan.Enforcer(found.Index)
-	return e, ok && e.ID == found.Detector && e.Version == found.Version
+	return w.plan.EnforcerOf(found.Index, &found.Detection)
 }
 
 // kill revokes what the enforcer's response names. It takes a detector.Enforcer, which only

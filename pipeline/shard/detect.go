@@ -13,12 +13,13 @@ import (
 // day, does a shard make strings.
 func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64, src Source, reason string) {
 	by, tenant, name := splitEntityKey(e.key)
+	mode, _ := r.ModeAt(w.latest)
 	d := detector.Detection{
 		ID:        revoke.ID(r.ID, e.key, src.Topic, src.Partition, src.Offset, src.Index),
 		Time:      time.Unix(0, t).UTC(),
 		Detector:  r.ID,
 		Version:   r.Version,
-		Mode:      r.Mode.String(),
+		Mode:      mode.String(),
 		Severity:  r.Severity,
 		Tags:      r.Tags,
 		Tenant:    tenant,
@@ -48,7 +49,8 @@ func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64,
 	}
 	s.Stats.Detections++
 	s.Detections = append(s.Detections, Detected{d, r.index})
-	w.fired(quiet{t + int64(r.Quiet), src.Appended + int64(r.Quiet)}, reason)
+	still := int64(r.QuietAt(w.latest))
+	w.fired(quiet{t + still, src.Appended + still}, reason)
 }
 
 // appendSamples says, for each feature of a watch, what was observed and what its

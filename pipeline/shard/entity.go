@@ -1,6 +1,8 @@
 package shard
 
 import (
+	"strings"
+
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
@@ -138,6 +140,12 @@ func entityValue(by detector.Entity, c *telemetry.Call) []byte {
 		}
 	}
 	return c.Agent
+}
+
+// tenantOf returns the tenant of an entity, or of peers, with the given key.
+func tenantOf(key string) string {
+	tenant, _, _ := strings.Cut(key[1:], "\x00")
+	return tenant
 }
 
 // splitEntityKey is the inverse of AppendEntityKey.

@@ -36,9 +36,10 @@ type Account struct {
 	PastLevel   float64   `json:"log_level_past"`
 	AskedLevel  float64   `json:"log_level"`
 	PastBlocks  int       `json:"past_blocks"`
+	OffSchedule bool      `json:"off_schedule,omitempty"` // the schedule lets it not fire now
 	Quiet       bool      `json:"quiet"`
 	QuietUntil  time.Time `json:"quiet_until,omitzero"`
-	// Fired is whether the detector fired at this call, Reason why, or why it would have but for Quiet.
+	// Fired is whether the detector fired at this call, Reason why, or why it would have but for Quiet or OffSchedule.
 	Fired  bool   `json:"fired"`
 	Reason string `json:"reason,omitempty"`
 }
@@ -78,7 +79,8 @@ func (j Judgement) Explain() Account {
 		Known: j.Known, Warmup: w.warmup(r, e), When: r.WhenText,
 		Evidence: finite(j.Evidence), BudgetLevel: r.Level, PastLevel: w.block.level, AskedLevel: j.Level,
 		PastBlocks: int(w.block.past.Blocks()), Quiet: w.silent, Reason: j.at.reason,
-		Fired: j.at.reason != "" && !w.silent && !(r.Within && j.at.session.fired),
+		Fired:       j.at.reason != "" && !w.silent && r.FiresAt(w.latest) && !(r.Within && j.at.session.fired),
+		OffSchedule: !r.FiresAt(w.latest),
 	}
 	a.Limit = j.at.reason != "" && j.at.reason != byEvidence
 	if w.quiet.own > 0 && w.silent {
@@ -163,7 +165,7 @@ func (s *Shard) Trace(c *telemetry.Call) []Trace {
 	traces := make([]Trace, len(s.plan.Detectors))
 	for i, d := range s.plan.Detectors {
 		t := Trace{Index: i, Matches: d.Match.Eval(s.bits), Match: s.steps(d.Match, c), Exceptions: []ExceptionTrace{}}
-		for _, x := range d.Exceptions {
+		for _, x := range d.For(string(c.Tenant)).Exceptions {
 			t.Exceptions = append(t.Exceptions, ExceptionTrace{
 				Exception: x, Owner: x.Owner, Reason: x.Reason, Until: x.Until,
 				Matches: x.Match.Eval(s.bits), InForce: x.Holds(c.Time), Match: s.steps(x.Match, c),

@@ -187,7 +187,7 @@ func (p *peers) take(t telling, rules []*rule) {
 		p.admit(uint32(t.value))
 		return
 	}
-	r := ruleOf(rules, t.shape)
+	r := ruleOf(rules, t.shape, tenantOf(p.key))
 	if r == nil {
 		return
 	}
@@ -444,7 +444,7 @@ func (p *peers) load(b []byte, rules []*rule) ([]telling, error) {
 	for len(base.b) > 0 && base.err == nil && r.err == nil {
 		shape := base.uint64()
 		body := base.bytes(base.uvarint())
-		rule := ruleOf(rules, shape)
+		rule := ruleOf(rules, shape, tenantOf(p.key))
 		if rule == nil || base.err != nil {
 			continue
 		}

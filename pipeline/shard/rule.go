@@ -23,6 +23,7 @@ type rule struct {
 	values     []float64 // scratch for the hard limit
 	sessions   bool      // a feature or the evidence asks for sessions
 	relearn    string    // the context key that Relearn names, where it names one
+	overrides  []*rule   // by index of Overrides
 }
 
 func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
@@ -69,6 +70,29 @@ func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 		r.relearn = contextKeys[d.Relearn-detector.FieldContext]
 	}
 	r.shape = xxhash.Sum64String(shape)
+	for _, o := range d.Overrides {
+		r.overrides = append(r.overrides, newRule(index, o.Compiled, contextKeys))
+	}
+	return r
+}
+
+// override returns the rule as the tenant of the call with the given bits has it.
+func (r *rule) override(bits []uint64) *rule {
+	for i := range r.Overrides {
+		if r.Overrides[i].Tenants.Eval(bits) {
+			return r.overrides[i]
+		}
+	}
+	return r
+}
+
+// of returns the rule as a tenant has it.
+func (r *rule) of(tenant string) *rule {
+	if len(r.overrides) > 0 {
+		if i := r.OverrideOf(tenant); i >= 0 {
+			return r.overrides[i]
+		}
+	}
 	return r
 }
 

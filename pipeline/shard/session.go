@@ -185,7 +185,7 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 	if s.opt.Judged != nil {
 		s.opt.Judged(w.judgement(r, e, se, t, reason))
 	}
-	if reason == "" || se.fired || w.silent {
+	if reason == "" || se.fired || w.silent || !r.FiresAt(w.latest) {
 		return
 	}
 	w.firstBad = append(w.firstBad[:0], se.firstBad...)

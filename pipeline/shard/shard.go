@@ -258,7 +258,13 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 	}
 	s.turn = 0
 	for _, r := range rules {
-		if !r.Match.Eval(s.bits) || r.excepted(s.bits, t) {
+		if !r.Match.Eval(s.bits) {
+			continue
+		}
+		if len(r.overrides) > 0 {
+			r = r.override(s.bits)
+		}
+		if r.excepted(s.bits, t) {
 			continue
 		}
 		s.apply(r, e, c, t, src)
@@ -308,6 +314,10 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 		s.opt.Judged(w.judgement(r, e, se, t, reason))
 	}
 	if reason == "" || w.silent {
+		return
+	}
+	if !r.FiresAt(w.latest) {
+		w.restart()
 		return
 	}
 	s.detect(r, e, w, c, t, src, reason)

@@ -100,14 +100,14 @@ func (s *Shard) Reload(plan *detector.Plan) {
 	for _, p := range s.peers {
 		rules := s.rules[int(p.key[0])-groups]
 		p.rules = slices.DeleteFunc(p.rules, func(pr *peerRule) bool {
-			pr.rule = ruleOf(rules, pr.rule.shape)
+			pr.rule = ruleOf(rules, pr.rule.shape, tenantOf(p.key))
 			return pr.rule == nil
 		})
 	}
 	for _, e := range old {
 		kept := e.watches[:0]
 		for _, w := range e.watches {
-			if r := ruleOf(s.rules[e.key[0]], w.rule.shape); r != nil {
+			if r := ruleOf(s.rules[e.key[0]], w.rule.shape, tenantOf(e.key)); r != nil {
 				w.rule = r
 				kept = append(kept, w)
 			}
@@ -117,10 +117,10 @@ func (s *Shard) Reload(plan *detector.Plan) {
 	}
 }
 
-// ruleOf returns the rule that keeps state of the given shape, or nil.
-func ruleOf(rules []*rule, shape uint64) *rule {
+// ruleOf returns the rule of a tenant that keeps state of the given shape, or nil.
+func ruleOf(rules []*rule, shape uint64, tenant string) *rule {
 	for _, r := range rules {
-		if r.shape == shape {
+		if r = r.of(tenant); r.shape == shape {
 			return r
 		}
 	}
@@ -158,7 +158,7 @@ func (s *Shard) load(e *entity, b []byte) ([]telling, error) {
 	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
 		shape := r.uint64()
 		body := r.bytes(r.uvarint())
-		rule := ruleOf(s.rules[e.key[0]], shape)
+		rule := ruleOf(s.rules[e.key[0]], shape, tenantOf(e.key))
 		if rule == nil || r.err != nil {
 			continue
 		}

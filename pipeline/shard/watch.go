@@ -149,7 +149,9 @@ func (s *Shard) observe(r *rule, e *entity, w *watch, se *session, c *telemetry.
 	}
 	if !w.silent && !r.Within {
 		w.weigh(r, c)
-		w.block.crest = max(w.block.crest, w.total)
+		if w.total > w.block.crest && r.FiresAt(w.latest) {
+			w.block.crest = w.total
+		}
 	}
 }
 
@@ -260,6 +262,11 @@ func (w *watch) fired(until quiet, reason string) {
 		w.quiet = until
 		w.block.alarms = min(w.block.alarms+1, mostDoublings)
 	}
+	w.restart()
+}
+
+// restart forgets all evidence and what gave rise to it.
+func (w *watch) restart() {
 	w.calm()
 	w.firstBad = w.firstBad[:0]
 	for i := range w.evidence {
