@@ -7,8 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/mattn/go-isatty"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/estop-project/estop/pipeline/node"
@@ -45,7 +43,7 @@ by the bytes. What is no call goes to estop.calls.dlq with the line and the reas
 				return err
 			}
 			defer in.Close()
-			bar := newBar(size)
+			bar := newBar("replay", size, true)
 			r := io.TeeReader(in, bar)
 			done, err := node.Replay(ctx, c, r, node.ReplayOptions{Name: name(args[0]), Format: f, Speed: factor}, c.Logger())
 			err = errors.Join(err, bar.Finish())
@@ -104,16 +102,4 @@ func open(cmd *cobra.Command, path string) (io.ReadCloser, int64, error) {
 		return nil, 0, err
 	}
 	return f, st.Size(), nil
-}
-
-// newBar shows how much of a file was read, on a terminal.
-func newBar(size int64) *progressbar.ProgressBar {
-	return progressbar.NewOptions64(size,
-		progressbar.OptionSetWriter(os.Stderr),
-		progressbar.OptionSetVisibility(isatty.IsTerminal(os.Stderr.Fd())),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionClearOnFinish(),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetDescription("replay"),
-	)
 }

@@ -101,7 +101,7 @@ func Run(ctx context.Context, log Log, set *detector.Set, opt Options) (*Report,
 	if opt.Against != nil {
 		versions = append(versions, newVersion(opt.Against, opt.As))
 	}
-	p, err := play(ctx, log, opt.Scope, versions, opt.Examples)
+	p, err := play(ctx, log, opt.Scope, versions, playing{features: opt.Examples, traffic: opt.Suggest})
 	if err != nil {
 		return nil, err
 	}

@@ -33,18 +33,28 @@ type played struct {
 	bad             map[string]int64 // by reason
 	first, last     int64            // times of calls that were reported
 	sides           []*side          // by version, all lanes together
+	traffic         *traffic         // nil where nobody asked
+}
+
+// playing says what is kept of what comes of it.
+type playing struct {
+	features int  // how many detections of each detector keep theirs
+	traffic  bool // calls are counted by their values
 }
 
 // play gives a log to some versions of detectors. Tenants know nothing of one another: each has a
 // lane, and lanes run side by side. The result is the same for any number of processors.
-func play(ctx context.Context, log Log, scope Scope, versions []version, keep int) (*played, error) {
+func play(ctx context.Context, log Log, scope Scope, versions []version, opt playing) (*played, error) {
 	h := &history{
-		scope: scope, keep: keep, lanes: make([]*lane, runtime.GOMAXPROCS(0)),
+		scope: scope, opt: opt, lanes: make([]*lane, runtime.GOMAXPROCS(0)),
 		free: make(chan *batch, batches), work: make(chan *batch, batches), order: make(chan *batch, batches),
 		out: &played{bad: map[string]int64{}},
 	}
 	for i := range h.lanes {
 		h.lanes[i] = newLane(versions, log.Partitions())
+		if opt.traffic {
+			h.lanes[i].traffic = newTraffic()
+		}
 	}
 	for range batches {
 		h.free <- &batch{lanes: len(h.lanes)}
@@ -72,7 +82,7 @@ const (
 // history is a log that is being played.
 type history struct {
 	scope Scope
-	keep  int
+	opt   playing
 	free  chan *batch // empty ones
 	work  chan *batch // to be decoded
 	order chan *batch // in the order of the log, decoded or not
@@ -283,8 +293,9 @@ func (s Scope) reports(c *telemetry.Call) bool {
 
 // lane plays the calls of some tenants.
 type lane struct {
-	in    chan *batch
-	sides []*side
+	in      chan *batch
+	sides   []*side
+	traffic *traffic
 }
 
 func newLane(versions []version, partitions int) *lane {
@@ -303,8 +314,11 @@ func (l *lane) run(h *history) {
 			if it.skip || it.lane != own {
 				continue
 			}
+			if l.traffic != nil && it.report {
+				l.traffic.take(it.call)
+			}
 			for _, s := range l.sides {
-				s.call(it.call, it.src, it.stray, it.number, it.report, h.keep)
+				s.call(it.call, it.src, it.stray, it.number, it.report, h.opt.features)
 			}
 		}
 		b.left.Done()
@@ -326,6 +340,12 @@ func (h *history) result(versions []version) *played {
 		}
 		slices.SortStableFunc(all.hits, func(a, b Hit) int { return cmp.Compare(a.call, b.call) })
 		h.out.sides = append(h.out.sides, all)
+	}
+	if h.opt.traffic {
+		h.out.traffic = newTraffic()
+		for _, l := range h.lanes {
+			h.out.traffic.merge(l.traffic)
+		}
 	}
 	return h.out
 }

@@ -32,11 +32,14 @@ type Proposal struct {
 	// Before and Left are the detections without the change and with it. Dropped are gone; of them Others
 	// did not break the detector with a call that the exception names: what it drops beside the noise that it
 	// was made for. New are those that come only with the change, such as later ones.
-	Before  int         `json:"before"`
-	Left    int         `json:"left"`
-	Dropped int         `json:"dropped"`
-	Others  int         `json:"dropped_for_other_reasons"`
-	New     int         `json:"new"`
+	Before  int `json:"before"`
+	Left    int `json:"left"`
+	Dropped int `json:"dropped"`
+	Others  int `json:"dropped_for_other_reasons"`
+	New     int `json:"new"`
+	// Excused is how many calls, of those that the detector matches, an exception takes out of its sight.
+	Excused int         `json:"calls_excused"`
+	Matched int         `json:"calls_matched"`
 	Drops   []DropCount `json:"drops"` // by entity, the most first
 	Within  *bool       `json:"within_budget,omitempty"`
 
@@ -79,7 +82,7 @@ func suggest(ctx context.Context, log Log, p *played, opt Options) ([]Suggestion
 			continue
 		}
 		all = append(all, Suggestion{Detector: d.ID, Detections: len(hits), Allowed: allows, Proposals: []Proposal{}})
-		more, err := triesOf(found.set, i, hits, p.last, opt.As)
+		more, err := triesOf(p, i, hits, allows, opt.As)
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +95,7 @@ func suggest(ctx context.Context, log Log, p *played, opt Options) ([]Suggestion
 	for _, t := range tries {
 		versions = append(versions, t.version)
 	}
-	again, err := play(ctx, log, opt.Scope, versions, 0)
+	again, err := play(ctx, log, opt.Scope, versions, playing{})
 	if err != nil {
 		return nil, err
 	}
@@ -126,20 +129,22 @@ type try struct {
 }
 
 // triesOf returns the changes of detector i that are tried.
-func triesOf(set *detector.Set, i int, hits []*Hit, last int64, as string) ([]try, error) {
+func triesOf(p *played, i int, hits []*Hit, allows float64, as string) ([]try, error) {
 	var tries []try
+	set := p.sides[0].set
 	add := func(t try, v detector.Variant) error {
 		changed, errs := set.With(i, v)
 		if err := errs.Err(); err != nil {
 			return fmt.Errorf("cannot try a change of %s: %w", set.Plan.Detectors[i].ID, err)
 		}
 		t.index, t.detector, t.version = i, set.Plan.Detectors[i].ID, newVersion(changed, as)
+		t.version.counted = true
 		tries = append(tries, t)
 		return nil
 	}
-	for group, c := range clusters(hits) {
+	for group, c := range clusters(hits, p.traffic, allows) {
 		for _, match := range c.ways() {
-			text := exceptionYAML(match, time.Unix(0, last).UTC().AddDate(0, 3, 0), len(c.hits))
+			text := exceptionYAML(match, time.Unix(0, p.last).UTC().AddDate(0, 3, 0), len(c.hits))
 			t := try{Proposal: Proposal{Kind: "exception", YAML: text, match: match}, group: group, wanted: len(c.hits)}
 			if err := add(t, detector.Variant{Exceptions: text}); err != nil {
 				return nil, err
@@ -161,15 +166,18 @@ type cluster struct {
 	hits  []*Hit
 }
 
-// clusters divides detections by the values that cover the most of them.
-func clusters(hits []*Hit) []cluster {
-	var all []cluster
+// clusters divides detections by the values that cover the most of them, and that not most calls have, until no
+// more are left than are allowed.
+func clusters(hits []*Hit, all *traffic, allows float64) []cluster {
+	var found []cluster
 	left := slices.Clone(hits)
-	for len(left) > 0 && len(all) < mostExceptions {
+	for len(left) > 0 && float64(len(left)) > allows && len(found) < mostExceptions {
 		counts := map[condition]int{}
 		for _, h := range left {
 			for _, c := range conditions(h) {
-				counts[c]++
+				if !all.common(c) {
+					counts[c]++
+				}
 			}
 		}
 		best, n := condition{}, 0
@@ -178,7 +186,7 @@ func clusters(hits []*Hit) []cluster {
 				best, n = c, counts[c]
 			}
 		}
-		if float64(n) < leastShare*float64(len(hits)) {
+		if n == 0 || float64(n) < leastShare*float64(len(hits)) {
 			break
 		}
 		var in, out []*Hit
@@ -189,10 +197,10 @@ func clusters(hits []*Hit) []cluster {
 				out = append(out, h)
 			}
 		}
-		all = append(all, cluster{best, in})
+		found = append(found, cluster{best, in})
 		left = out
 	}
-	return all
+	return found
 }
 
 var fieldOrder = []string{"agent", "identity", "action", "tenant"}
@@ -212,7 +220,7 @@ func byField(a, b condition) int {
 func conditions(h *Hit) []condition {
 	all := []condition{{"agent", h.Agent}, {"identity", h.Identity}, {"action", h.Action}}
 	for _, p := range h.Context {
-		all = append(all, condition{"context." + string(p.Key), string(p.Value)})
+		all = append(all, condition{contextPrefix + string(p.Key), string(p.Value)})
 	}
 	return slices.DeleteFunc(all, func(c condition) bool { return c.value == "" || len(c.value) > mostValue })
 }
@@ -244,7 +252,7 @@ func exceptionYAML(match []condition, last time.Time, n int) string {
 	for _, c := range match {
 		fmt.Fprintf(&b, "    %s: %s\n", scalar(c.field), scalar(literal(c.value)))
 	}
-	fmt.Fprintf(&b, "  until: %s\n  owner: FILL-IN # who answers for it\n  reason: FILL-IN # %d detections in a backtest\n", last.Format(time.DateOnly), n)
+	fmt.Fprintf(&b, "  until: %s\n  owner: FILL-IN # who answers for it\n  reason: FILL-IN # %s in a backtest\n", last.Format(time.DateOnly), plural(n, "detection"))
 	return b.String()
 }
 
@@ -307,6 +315,8 @@ func (t *try) judge(before, after *side) {
 	})
 	t.Drops = t.Drops[:min(len(t.Drops), mostDrops)]
 	d := before.set.Plan.Detectors[t.index]
+	t.Matched = before.exposure.units[t.index].matched
+	t.Excused = t.Matched - after.exposure.units[0].matched
 	if allows := allowed(d) * float64(before.exposure.units[t.index].known); allows > 0 {
 		within := float64(len(now)) <= allows
 		t.Within = &within
@@ -352,7 +362,7 @@ func (s *Suggestion) choose(tries []try) {
 				best = w
 			}
 		}
-		if best.Dropped > 0 {
+		if best.Dropped > 0 && 2*best.Excused <= best.Matched { // more would blind the detector
 			s.Proposals = append(s.Proposals, best.Proposal)
 		}
 	}
@@ -362,4 +372,11 @@ func (s *Suggestion) choose(tries []try) {
 			break
 		}
 	}
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
 }
