@@ -158,7 +158,7 @@ func TestWrongTestsAreRefused(t *testing.T) {
 		"count":       {"    calls: {agent: a, action: b}\n    expect: {detections: many}\n", `7:26: detections cannot be "many" (write exactly 1, at_least 1 or at_most 1)`},
 		"always true": {"    calls: {agent: a, action: b}\n    expect: {detections: at_least 0}\n", `7:26: at_least 0 is always true (write at_least 1)`},
 		"first of none": {"    calls: {agent: a, action: b}\n    expect: {detections: 0, first_at: 1s}\n",
-			`7:13: first_at and entity speak of a detection, but none need come`},
+			`7:13: first_at, entity and mode speak of a detection, but none need come`},
 		"first":      {"    calls: {agent: a, action: b}\n    expect: {detections: 1, first_at: 6m..5m}\n", `7:39: first_at cannot be "6m..5m" (write 5m, or 5m..6m)`},
 		"start":      {"    start: soon\n" + right, `6:12: start cannot be "soon" (write 2026-01-01 or 2026-01-01T09:00:00Z)`},
 		"name twice": {right + "  - name: x\n" + right, `8:5: the test "x" is there already, on line 5`},

@@ -74,7 +74,7 @@ func (r *reader) override(e entry, base object, d *draft) *override {
 	if !ok {
 		return nil
 	}
-	if len(o.values) == 0 {
+	if len(e.value.Content) == 0 {
 		r.fail(e.value, "take it out", "%s changes nothing for %s", what, shorten(e.key.Value))
 		return nil
 	}

@@ -15,7 +15,7 @@ var (
 		"at", "repeat", "every", "burst", "jitter", "tenant", "agent", "identity", "session", "chain", "action",
 		"resource", "outcome", "latency", "bytes_in", "bytes_out", "context",
 	}
-	expectKeys = []string{"detections", "first_at", "entity", "known"}
+	expectKeys = []string{"detections", "first_at", "entity", "mode", "known"}
 )
 
 // The bounds of a test.
@@ -85,6 +85,8 @@ type Expect struct {
 
 	// Entity is the entity of the first detection; empty for any.
 	Entity string
+	// Mode is that of the first detection, as schedules and overrides make it; empty for any.
+	Mode string
 	// Known is whether the baseline of the last call's entity has seen enough to speak by the
 	// end; nil where the test does not say.
 	Known *bool
@@ -272,13 +274,14 @@ func (r *reader) expect(n *yaml.Node) Expect {
 	if v := o.values["entity"]; v != nil {
 		e.Entity, _ = r.text(v, "entity")
 	}
+	r.choose(o, "mode", modeWords, func(i int) { e.Mode = modeWords[i] })
 	if v := o.values["known"]; v != nil {
 		if known, ok := r.boolean(v, "known"); ok {
 			e.Known = &known
 		}
 	}
-	if (e.HasFirst || e.Entity != "") && (e.Count == 0 || e.Bound == AtMost) {
-		r.fail(n, "", "first_at and entity speak of a detection, but none need come")
+	if (e.HasFirst || e.Entity != "" || e.Mode != "") && (e.Count == 0 || e.Bound == AtMost) {
+		r.fail(n, "", "first_at, entity and mode speak of a detection, but none need come")
 	}
 	return e
 }

@@ -55,6 +55,9 @@ func judge(want detector.Expect, got Outcome) string {
 	if first := got.Offsets[0]; want.HasFirst && (first < want.FirstFrom || first > want.FirstTo) {
 		return fmt.Sprintf("first detection at %v, want %v to %v", first, want.FirstFrom, want.FirstTo)
 	}
+	if m := got.Detections[0].Mode; want.Mode != "" && m != want.Mode {
+		return fmt.Sprintf("first detection is in mode %s, want %s", m, want.Mode)
+	}
 	if e := got.Detections[0].Entity; want.Entity != "" && e != want.Entity {
 		return fmt.Sprintf("first detection is of %q, want %q", e, want.Entity)
 	}
