@@ -11,8 +11,8 @@ import (
 // The keys of each mapping of the language. schema.json lists the same.
 var (
 	detectorKeys = []string{
-		"id", "title", "description", "severity", "tags", "mode", "constants", "lists", "conditions", "match", "group_by", "within", "baseline", "budget",
-		"slot", "warmup", "relearn", "when", "quiet", "schedule", "response", "exceptions", "tenants", "tests",
+		"id", "title", "description", "severity", "tags", "mode", "constants", "lists", "conditions", "match", "group_by", "within", "baseline",
+		"slot", "budget", "warmup", "relearn", "when", "quiet", "schedule", "response", "exceptions", "tenants", "tests",
 	}
 	baselineKeys  = []string{"feature", "weight", "season", "memory"}
 	warmupKeys    = []string{"calls", "slots", "time", "peers"}
@@ -43,6 +43,7 @@ type draft struct {
 	file     string
 	line     int
 	idNode   *yaml.Node
+	root     *yaml.Node // the document
 	match    *tree
 	features features
 	excuses  []*tree      // the matches of Exceptions, by index
@@ -107,7 +108,7 @@ func (r *reader) about(o object, d *draft) {
 	if v := r.need(o, "a detector", "id"); v != nil {
 		d.idNode = v
 		text, ok := r.text(v, "id")
-		if ok && (!idForm.MatchString(text) || len(text) > 64) {
+		if ok && (!idForm.MatchString(text) || len(text) > maxIDLength) {
 			r.fail(v, "small letters, digits and single hyphens, as in call-rate-breach", "the id %q is not well formed", shorten(text))
 		}
 		d.ID = text

@@ -61,12 +61,17 @@ var keyOrders = map[string][]string{
 	"":             detectorKeys,
 	"baseline":     baselineKeys,
 	"warmup":       warmupKeys,
+	"schedule":     scheduleKeys,
 	"response":     responseKeys,
 	"exceptions":   exceptionKeys,
 	"tests":        testKeys,
 	"tests.calls":  testCallsKeys,
 	"tests.expect": expectKeys,
+	oneTenant:      overrideKeys,
 }
+
+// oneTenant is the path to what one tenant has instead. What is below has the paths of the detector itself.
+const oneTenant = "tenants.*"
 
 // formatter holds what one file needs to be formatted.
 type formatter struct {
@@ -153,6 +158,12 @@ func (f *formatter) grow(p *part) {
 				continue
 			}
 			path := strings.TrimPrefix(p.path+"."+key.Value, ".")
+			switch p.path {
+			case "tenants":
+				path = oneTenant
+			case oneTenant:
+				path = key.Value
+			}
 			kid := &part{key: key, value: n.Content[i+1], path: path, at: place{key.Line, key.Column}, column: key.Column, up: p}
 			f.grow(kid)
 			p.kids = append(p.kids, kid)

@@ -2,6 +2,7 @@ package detector
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -342,14 +343,14 @@ func (p *printer) quoted(n *yaml.Node, in string) string {
 		p.plain[key] = plain
 	}
 	isQuoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0
-	if plain && !(isQuoted && slices.Contains(oldBooleans, strings.ToLower(n.Value))) {
+	if plain && !(isQuoted && otherwise.MatchString(n.Value)) {
 		return n.Value
 	}
 	return quote(n.Value)
 }
 
-// oldBooleans are texts that some parsers take for true or false.
-var oldBooleans = []string{"y", "n", "yes", "no", "on", "off"}
+// otherwise are texts that some parsers take for true or false, or for a time.
+var otherwise = regexp.MustCompile(`^((?i)y|n|yes|no|on|off|[0-9]+:.*)$`)
 
 // isPlain asks the parser whether a text without quotes is that text. In brackets a colon needs
 // quotes too: other parsers, and people, take it for the end of a key.
