@@ -2,6 +2,7 @@ package detector_test
 
 import (
 	"io/fs"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -33,6 +34,8 @@ func FuzzLoad(f *testing.F) {
 		"id: x\ntitle: x\nbaseline: [{feature: 'max(latency, 24h)', memory: 42d}, {feature: 'count(calls, 1d)', season: hour-of-week}, {feature: new(chain)}]\nbudget: 1 per 1000 agent-weeks\nmatch: {parent|exists: false, chain: x, call: y}\n",
 		head + "tests: [{name: x, start: 1970-01-01, calls: [{agent: 'a{r%3}', action: b, at: 1d1h1m1s1ms, repeat: 3, every: 1s}], expect: {detections: 3}}]",
 		named + "exports and not (office or 1 of trusted_*) or all of them", named + "NOT NOT (1 of _*) and any of x", head + "lists: {a: b.txt, c: ../d.txt, e: [f]}\nmatch: {agent: [$a, $$b]}\n",
+		head + "mode: enforce\nresponse: {action: revoke, scope: agent, for: 30d}\nschedule: {days: [fri-mon, wed], hours: ['22:00-06:00', '12:00-24:00'], timezone: America/St_Johns, outside: alert}\n",
+		overridden, head + "tenants: {'?': {}, a: {when: x}, 'b*': {schedule: {outside: enforce}}, $c: [], '': {mode: alert}}\n",
 		"id: x\ntitle: x\nconstants: {a: 5, b: 1m, c: [x, y*]}\nmatch: {agent|in: $c, action: $c}\nwhen: count(calls, $b) > $a + $env\n",
 	} {
 		f.Add(seed)
@@ -67,8 +70,25 @@ func use(t *testing.T, set *detector.Set) {
 			p.Classify(f, value, bits)
 		}
 	}
+	all := map[*detector.Compiled]int{}
 	for i, d := range p.Detectors {
-		d.Match.Eval(bits)
+		all[d] = i
+		for _, o := range d.Overrides {
+			all[o.Compiled] = i
+			o.Tenants.Eval(bits)
+		}
+	}
+	for d, i := range all {
+		d.For("test-1").Match.Eval(bits)
+		for _, at := range []int64{math.MinInt64, 0, 1774747800e9, math.MaxInt64} {
+			if mode, ok := d.ModeAt(at); ok != d.FiresAt(at) || mode > detector.Enforce || d.QuietAt(at) > d.Quiet || d.QuietAt(at) < 0 {
+				t.Errorf("at %d: mode %v, fires %v, quiet for %v of %v", at, mode, ok, d.QuietAt(at), d.Quiet)
+			}
+			found := detector.Detection{Detector: d.ID, Version: d.Version, Tenant: "test-1", Mode: "enforce"}
+			if e, ok := p.EnforcerOf(i, &found); ok && (e.Response().Action == 0 || e.Response().For <= 0) {
+				t.Errorf("enforcer without action or end: %+v", e.Response())
+			}
+		}
 		for _, e := range d.Exceptions {
 			e.Match.Eval(bits)
 			// Never may an exception hold for a call of which no condition holds.
@@ -114,6 +134,26 @@ func FuzzWhen(f *testing.F) {
 		for _, e := range errs {
 			if !strings.HasPrefix(e.Msg, "not YAML") && !strings.HasPrefix(e.Msg, "the file is not") && e.Line < 4 {
 				t.Errorf("error outside of the condition: %v", e)
+			}
+		}
+		use(t, set)
+	})
+}
+
+// Whatever a match says of named conditions, it compiles to a formula that can run, or its errors stand inside it
+// or at a condition that it leaves out.
+func FuzzExpression(f *testing.F) {
+	for _, seed := range []string{
+		"a and not (b or 1 of c_*) and all of _*", "not not a or any of them", "a b", "((a", ") a", "1 of", "all of *", "2 of a", "and", "A AND a", "_of\nor\ta", "\u00a0a",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		yaml := head + "conditions: {a: {agent: a}, b: [{agent: b}, {not: {action: c}}], c_1: {action|exists: true}, _c: {outcome: ok}}\nmatch: |2\n  " + strings.ReplaceAll(text, "\n", "\n  ") + "\n"
+		set, errs := detector.Load(files("f.yaml", yaml))
+		for _, e := range errs {
+			if !strings.HasPrefix(e.Msg, "not YAML") && !strings.HasPrefix(e.Msg, "the file is not") && !strings.HasPrefix(e.Msg, "nothing uses") && e.Line < 5 {
+				t.Errorf("error outside of the match: %v", e)
 			}
 		}
 		use(t, set)

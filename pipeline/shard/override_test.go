@@ -162,9 +162,11 @@ func TestADetectorFiresOnlyInItsSchedule(t *testing.T) {
 
 func TestAnAgentDoesNotLeaveTheScheduleByDatingItsCallsBack(t *testing.T) {
 	calls := number(burst(1, "a", time.Hour, 0), burst(5, "a", time.Hour-6*time.Second, time.Second))
-	run := judged(t, plan(t, office+"schedule: {hours: \"10:00-12:00\"}\n"), calls)
-	if len(run.found) != 1 || run.found[0].Mode != "enforce" {
-		t.Errorf("detections %+v, want one", run.found)
+	for _, outside := range []string{"", ", outside: alert"} {
+		run := judged(t, plan(t, office+"schedule: {hours: \"10:00-12:00\""+outside+"}\n"), calls)
+		if len(run.found) != 1 || run.found[0].Mode != "enforce" {
+			t.Errorf("%s: detections %+v, want one", outside, run.found)
+		}
 	}
 }
 
