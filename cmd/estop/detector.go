@@ -47,7 +47,7 @@ func newDetector() *cobra.Command {
 				return nil
 			},
 		})
-	cmd.AddCommand(newImport())
+	cmd.AddCommand(newLint(), newFmt(), newNew(), newSchema(), newImport(), newDetectorDiff(), newDetectorExplain())
 	return cmd
 }
 

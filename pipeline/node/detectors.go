@@ -32,9 +32,9 @@ func (c Config) DetectorFiles() fs.FS {
 // LoadDetectors loads the detectors of a folder or of one file, all of which must be right.
 // An empty path means the built-in ones.
 func LoadDetectors(path string) (*detector.Set, error) {
-	files, err := detectorPath(path)
+	files, err := DetectorPath(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read detectors: %w", err)
+		return nil, err
 	}
 	set, errs := detector.Load(files)
 	if err := errs.Err(); err != nil {
@@ -46,13 +46,14 @@ func LoadDetectors(path string) (*detector.Set, error) {
 	return set, nil
 }
 
-func detectorPath(path string) (fs.FS, error) {
+// DetectorPath returns the detector files of a folder, or one file. An empty path means the built-in ones.
+func DetectorPath(path string) (fs.FS, error) {
 	if path == "" {
 		return catalog.FS, nil
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot read detectors: %w", err)
 	}
 	if info.IsDir() {
 		return os.DirFS(path), nil
