@@ -67,13 +67,34 @@ func exists(value string) bool { return value != "" }
 func regular(want string, _ bool) (predicate, error) {
 	const longest = 1024
 	if len(want) > longest {
-		return nil, fmt.Errorf("the expression is longer than %d bytes", longest)
+		return nil, fmt.Errorf("the expression is longer than %d bytes; it must be split into a list of shorter ones", longest)
 	}
 	re, err := regexp.Compile(want)
 	if err != nil {
 		return nil, fmt.Errorf("not an RE2 expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
 	return re.MatchString, nil
+}
+
+// expressionHints say how to mend an RE2 expression, by a part of what its parser says.
+var expressionHints = []struct{ part, hint string }{
+	{"unsupported Perl syntax", "RE2 knows no look-around; use a second entry with re|not"},
+	{"invalid escape sequence", "RE2 knows no back-references; for a sign itself write \\ before it"},
+	{"invalid repeat count", "repeat 1000 times at most, those within others multiplied"},
+	{"missing closing", "close it, or write \\ before it for the sign itself"},
+	{"unexpected )", "open it, or write \\ before it for the sign itself"},
+	{"missing argument to repetition", "write \\ before it for the sign itself; .* stands for any text"},
+	{"too large", "split it into a list of smaller ones"},
+}
+
+// expressionHint returns how to mend an expression, empty where nothing is known.
+func expressionHint(err error) string {
+	for _, h := range expressionHints {
+		if strings.Contains(err.Error(), h.part) {
+			return h.hint
+		}
+	}
+	return ""
 }
 
 func network(want string, _ bool) (predicate, error) {
@@ -95,7 +116,7 @@ func number(holds func(value, want float64) bool) comparison {
 	return func(want string, _ bool) (predicate, error) {
 		w, err := strconv.ParseFloat(want, 64)
 		if err != nil {
-			return nil, fmt.Errorf("%q is not a number", shorten(want))
+			return nil, fmt.Errorf("%q is not a number such as 10 or 2.5", shorten(want))
 		}
 		return func(v string) bool {
 			n, err := strconv.ParseFloat(v, 64)

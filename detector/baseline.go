@@ -99,7 +99,7 @@ func (r *reader) baseline(n *yaml.Node, d *draft) {
 		return
 	}
 	if slices.ContainsFunc(d.Evidence, func(other Evidence) bool { return other.Feature == e.Feature }) {
-		r.fail(v, "", "the baseline of %s comes twice", f.Name)
+		r.fail(v, "leave one out", "the baseline of %s comes twice", f.Name)
 		return
 	}
 	if v := o.values["season"]; v != nil {

@@ -65,7 +65,7 @@ func (r *reader) when(n *yaml.Node, groupBy Entity, features *features) (*Progra
 		c.fail(root, "compare it, as in … > 100", "when must be true or false, this is a number")
 	}
 	if !c.failed && len(c.program.Features()) == 0 {
-		c.fail(root, "", "when names no feature, so it would fire always or never")
+		c.fail(root, "name one, as in count(calls, 1m) > 100", "when names no feature, so it would fire always or never")
 	}
 	return &c.program, !c.failed
 }
@@ -92,7 +92,7 @@ func (r *reader) parse(n *yaml.Node, what string, groupBy Entity, features *feat
 		return c, nil
 	}
 	if len(text) > maxConditionSize {
-		r.fail(n, "", "%s is longer than %d bytes", what, maxConditionSize)
+		r.fail(n, "split the detector into several", "%s is longer than %d bytes", what, maxConditionSize)
 		return c, nil
 	}
 	text, ok = c.blankQuantities(text)
@@ -127,8 +127,23 @@ func (c *condition) failGrammar(err error) {
 		msg = "the expression ends too early"
 		hint = "inside { } a comma ends a value: write it in quotes"
 	}
+	if open := strings.Count(c.node.Value, "(") - strings.Count(c.node.Value, ")"); hint != "" && open > 0 {
+		hint += "; else close the parenthesis"
+	}
+	if m := unexpected.FindStringSubmatch(msg); m != nil {
+		msg, hint = fmt.Sprintf("%q cannot stand here", m[1]), conditionParts
+		if m[1] == "=" {
+			hint = "write == for equal"
+		}
+	}
 	c.failIn(c.node, e.From, hint, "%s", msg)
 }
+
+// unexpected is what expr's parser says of a token in the wrong place.
+var unexpected = regexp.MustCompile(`^unexpected token \w+\("(.*)"\)`)
+
+// conditionParts is what a condition is made of.
+const conditionParts = "known: numbers, features, + - * /, comparisons, and, or, not"
 
 var quantity = regexp.MustCompile(`[0-9][0-9_]*(?:\.[0-9]+)?[A-Za-z][A-Za-z0-9]*`)
 
@@ -147,7 +162,7 @@ func (c *condition) blankQuantities(text string) (string, bool) {
 		if _, err := parseDuration(word); err != nil {
 			if _, err := parseSize(word); err != nil {
 				_, unit, _ := splitQuantity(word)
-				c.failIn(c.node, offset, didYouMean(unit, unitWords), "%q has no known unit", shorten(word))
+				c.failIn(c.node, offset, unitHint(unit), "%q has no known unit", shorten(word))
 				ok = false
 			}
 		}
@@ -173,7 +188,7 @@ func isPlainNumber(word string) bool {
 // compile emits the code of a node and returns its type.
 func (c *condition) compile(n ast.Node, depth int) kind {
 	if depth > maxConditionDepth {
-		c.fail(n, "", "the condition nests deeper than %d", maxConditionDepth)
+		c.fail(n, "write it flatter", "the condition nests deeper than %d", maxConditionDepth)
 		return isBroken
 	}
 	switch n := n.(type) {
@@ -200,7 +215,7 @@ func (c *condition) compile(n ast.Node, depth int) kind {
 	case *ast.BinaryNode:
 		return c.binary(n, depth)
 	}
-	c.fail(n, "known: numbers, features, + - * /, comparisons, and, or, not", "this is not part of a condition")
+	c.fail(n, conditionParts, "this is not part of a condition")
 	return isBroken
 }
 

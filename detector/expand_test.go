@@ -162,7 +162,7 @@ func TestWrongTestsAreRefused(t *testing.T) {
 		"first":      {"    calls: {agent: a, action: b}\n    expect: {detections: 1, first_at: 6m..5m}\n", `7:39: first_at cannot be "6m..5m" (write 5m, or 5m..6m)`},
 		"start":      {"    start: soon\n" + right, `6:12: start cannot be "soon" (write 2026-01-01 or 2026-01-01T09:00:00Z)`},
 		"name twice": {right + "  - name: x\n" + right, `8:5: the test "x" is there already, on line 5`},
-		"no calls":   {"    calls: []\n    expect: {detections: 1}\n", `6:12: calls is an empty list`},
+		"no calls":   {"    calls: []\n    expect: {detections: 1}\n", `6:12: calls is an empty list (write a value, or leave it out)`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, errs := detector.Load(files("f.yaml", head+"tests:\n  - name: x\n"+c.text))

@@ -118,7 +118,7 @@ func (c *condition) distinguished(f *Feature, fn *function, arg ast.Node) (key s
 	i, _ := oneOf(fieldWords, w)
 	f.Field = Field(i)
 	if f.Field == c.groupBy.Field() {
-		c.fail(arg, "", "%s(%s) says nothing: the detector groups by %s, so it is always the same", fn.name, w, w)
+		c.fail(arg, "name another field", "%s(%s) says nothing: the detector groups by %s, so it is always the same", fn.name, w, w)
 		return "", false
 	}
 	return "", true

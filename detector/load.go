@@ -162,11 +162,12 @@ func parse(t text) ([]*draft, Errors) {
 	r := &reader{file: t.name, files: t.lists, origins: map[*yaml.Node]*listSource{}}
 	roots := r.documents(t.data)
 	if len(roots) == 0 && len(r.errs) == 0 {
-		r.failAt(1, 1, "", "the file holds no detector")
+		r.failAt(1, 1, "begin one with id: NAME", "the file holds no detector")
 	}
 	var drafts []*draft
 	for i, root := range roots {
 		d := r.detector(root)
+		d.root = root
 		d.Version = r.version(roots, i)
 		drafts = append(drafts, d)
 	}

@@ -153,7 +153,7 @@ func (m matcher) modifiers(key *yaml.Node, offset int, text string) (modifiers, 
 	mods := modifiers{cased: m.exact}
 	if text == "" {
 		if strings.HasSuffix(key.Value, "|") {
-			m.fail(key, "", "a modifier is missing after |")
+			m.fail(key, "write one of "+strings.Join(modifierWords, ", ")+", or leave | out", "a modifier is missing after |")
 			return mods, false
 		}
 		return mods, true
@@ -207,7 +207,7 @@ func (m matcher) compile(a *atom, key, value *yaml.Node, name string, mods modif
 		}
 		holds, err := comparisons[mods.comparison](text, cased)
 		if err != nil {
-			m.fail(item, "", "%s: %v", key.Value, err)
+			m.fail(item, expressionHint(err), "%s: %v", key.Value, err)
 			continue
 		}
 		tests = append(tests, holds)

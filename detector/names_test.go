@@ -144,7 +144,7 @@ func TestErrorsOfNamesSayWhereAndWhy(t *testing.T) {
 		"unused constant":       {head + "constants: {users: [a]}\nmatch: {agent: b}", `f.yaml:4:13: nothing uses the constant "users" (take it out, or write $users where it is meant)`},
 		"name of a constant":    {head + "constants: {Users: [a]}\nmatch: {agent: b}", `f.yaml:4:13: a constant cannot be named "Users" (small letters, digits and underscores, as in crown_jewels)`},
 		"constant of constants": {head + "constants: {users: [a], all_of: $users}\nmatch: {agent: [$users, $all_of]}", `f.yaml:4:33: a constant cannot stand for another (write its value)`},
-		"empty constant":        {head + "constants: {users: []}\nmatch: {agent: $users}", `f.yaml:4:20: a constant is an empty list; f.yaml:4:20: a constant is an empty list`},
+		"empty constant":        {head + "constants: {users: []}\nmatch: {agent: $users}", `f.yaml:4:20: a constant is an empty list (write a value, or leave it out); f.yaml:4:20: a constant is an empty list (write a value, or leave it out)`},
 		"in with one constant":  {head + "constants: {user: a}\nmatch: {agent|in: $user}", `f.yaml:5:19: agent|in needs a list (write [a, b])`},
 		"constant not a net":    {head + "constants: {net: [10.0.0.0/8, ten]}\nmatch: {context.ip|cidr: $net}", `f.yaml:4:31: context.ip|cidr: "ten" is not a network such as 10.0.0.0/8`},
 		"unknown limit":         {body + "constants: {limit: 5}\nwhen: count(calls, 1m) > $limti", `f.yaml:4:26: no constant and no list is $limti (did you mean "$limit"?)`},

@@ -130,7 +130,7 @@ func TestErrorsOfTenantsAndSchedulesSayWhereAndWhy(t *testing.T) {
 		"wide exception":       {head + "tenants: {a: {exceptions: {match: {agent: '*'}, reason: x}}}", `4:43: agent excludes nothing (name what the calls have in common)`},
 
 		"unknown day":       {head + "schedule: {days: [mon-fry]}", `4:19: there is no day "fry" (did you mean "fri"?)`},
-		"no day":            {head + "schedule: {days: []}", `4:18: days is an empty list`},
+		"no day":            {head + "schedule: {days: []}", `4:18: days is an empty list (write a value, or leave it out)`},
 		"unknown zone":      {head + "schedule: {days: mon, timezone: Europe/Berln}", `4:33: there is no time zone "Europe/Berln" (did you mean "Europe/Berlin"?)`},
 		"machine's zone":    {head + "schedule: {days: mon, timezone: Local}", `4:33: there is no time zone "Local" (write a name of the IANA time zone database, as in Europe/Berlin)`},
 		"zone outside":      {head + "schedule: {days: mon, timezone: ../../etc/passwd}", `4:33: there is no time zone "../../etc/passwd" (write a name of the IANA time zone database, as in Europe/Berlin)`},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,11 +102,12 @@ func (r *reader) position(n *yaml.Node, offset int) (line, column int) {
 // documents parses the file into the root nodes of its documents.
 func (r *reader) documents(data []byte) []*yaml.Node {
 	if len(data) > maxFileSize {
-		r.failAt(0, 0, "", "the file has %d bytes, more than %d", len(data), maxFileSize)
+		r.failAt(1, 1, "split it into several files", "the file has %d bytes, more than %d", len(data), maxFileSize)
 		return nil
 	}
 	if !utf8.Valid(data) {
-		r.failAt(0, 0, "", "the file is not UTF-8")
+		line, column := firstInvalid(data)
+		r.failAt(line, column, "save it as UTF-8", "the file is not UTF-8")
 		return nil
 	}
 	r.lines = lineBreak.Split(string(data), -1)
@@ -125,7 +127,7 @@ func (r *reader) documents(data []byte) []*yaml.Node {
 			continue
 		}
 		if len(roots) == maxDocuments {
-			r.fail(doc.Content[0], "", "the file has more than %d documents", maxDocuments)
+			r.fail(doc.Content[0], "split it into several files", "the file has more than %d documents", maxDocuments)
 			return nil
 		}
 		if !r.bounded(doc.Content[0], 0) {
@@ -135,11 +137,26 @@ func (r *reader) documents(data []byte) []*yaml.Node {
 	}
 }
 
+// firstInvalid returns where the first byte stands that is not UTF-8.
+func firstInvalid(data []byte) (line, column int) {
+	right := 0
+	for right < len(data) {
+		c, size := utf8.DecodeRune(data[right:])
+		if c == utf8.RuneError && size <= 1 {
+			break
+		}
+		right += size
+	}
+	lines := lineBreak.Split(string(data[:right]), -1)
+	return len(lines), utf8.RuneCountInString(lines[len(lines)-1]) + 1
+}
+
 // lineBreak is what YAML counts as the end of a line.
 var lineBreak = regexp.MustCompile(`\r\n|[\n\r\x{85}\x{2028}\x{2029}]`)
 
 var (
-	yamlLine = regexp.MustCompile(`line (\d+): `)
+	yamlAnchor = regexp.MustCompile(`unknown anchor '(.*)' referenced`)
+	yamlLine   = regexp.MustCompile(`line (\d+): `)
 	// The YAML parser counts lines from 0 in these errors, and from 1 in those of its scanner.
 	yamlFromZero = regexp.MustCompile(`^did not find expected (node content|key|'-'|',|<)`)
 )
@@ -155,12 +172,56 @@ func (r *reader) failYAML(err error) {
 			line++
 		}
 	}
+	line = r.lineWithout(msg, line)
 	column := 1
 	if line <= len(r.lines) && line > 0 {
 		text := r.lines[line-1]
 		column += utf8.RuneCountInString(text) - utf8.RuneCountInString(strings.TrimLeft(text, " "))
 	}
-	r.failAt(line, column, "", "not YAML: %s", msg)
+	hint := yamlHint(msg)
+	if line <= len(r.lines) && line > 0 && strings.HasPrefix(strings.TrimLeft(r.lines[line-1], " "), "\t") {
+		hint = "indent with spaces, not with tabs"
+	}
+	r.failAt(line, column, hint, "not YAML: %s", msg)
+}
+
+// lineWithout finds the line of those errors that have none.
+func (r *reader) lineWithout(msg string, line int) int {
+	at := -1
+	if m := yamlAnchor.FindStringSubmatch(msg); m != nil {
+		at = slices.IndexFunc(r.lines, func(l string) bool { return strings.Contains(l, "*"+m[1]) })
+	} else if strings.HasPrefix(msg, "control characters") {
+		at = slices.IndexFunc(r.lines, func(l string) bool {
+			return strings.ContainsFunc(l, func(c rune) bool { return c != '\t' && unicode.IsControl(c) })
+		})
+	}
+	if at < 0 {
+		return line
+	}
+	return at + 1
+}
+
+// yamlHints say how to mend what the YAML parser complains about, by a part of what it says.
+var yamlHints = []struct{ part, hint string }{
+	{"expected ',' or ']'", "close the bracket [, and quote texts with a comma or a bracket"},
+	{"expected ',' or '}'", "close the brace {, and quote texts with a comma or a brace"},
+	{"mapping values are not allowed", "indent like the line above, and quote texts with a colon"},
+	{"cannot start any token", "quote texts that begin with a sign"},
+	{"unexpected end of stream", "close the quote"},
+	{"unknown anchor", "quote texts that begin with *"},
+	{"expected alphabetic or numeric character", "quote texts that begin with * or &"},
+	{"could not find expected ':'", "write key: value, with a space behind the colon"},
+	{"did not find expected", "indent like the lines of the same mapping or list"},
+	{"control characters are not allowed", "take the control character out"},
+}
+
+func yamlHint(msg string) string {
+	for _, h := range yamlHints {
+		if strings.Contains(msg, h.part) {
+			return h.hint
+		}
+	}
+	return ""
 }
 
 // bounded refuses nesting that is too deep, and anchors with their aliases: a few bytes of
@@ -168,7 +229,7 @@ func (r *reader) failYAML(err error) {
 func (r *reader) bounded(n *yaml.Node, depth int) bool {
 	switch {
 	case depth > maxDepth:
-		r.fail(n, "", "nested deeper than %d", maxDepth)
+		r.fail(n, "write it flatter", "nested deeper than %d", maxDepth)
 		return false
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		r.fail(n, "write the value out", "anchors and aliases are not allowed")
@@ -206,7 +267,11 @@ func (r *reader) object(n *yaml.Node, what string, known []string) (object, bool
 			continue
 		}
 		if _, ok := oneOf(known, key.Value); !ok {
-			r.fail(key, didYouMean(key.Value, known), "%s has no key %q", what, key.Value)
+			hint := didYouMean(key.Value, known)
+			if hint == "" {
+				hint = "keys: " + strings.Join(known, ", ")
+			}
+			r.fail(key, hint, "%s has no key %q", what, key.Value)
 			continue
 		}
 		o.keys[key.Value], o.values[key.Value] = key, value
@@ -250,7 +315,7 @@ func (r *reader) text(n *yaml.Node, what string) (string, bool) {
 		return "", false
 	}
 	if isNull(n) || strings.TrimSpace(n.Value) == "" {
-		r.fail(n, "", "%s is empty", what)
+		r.fail(n, "write a value, or leave it out", "%s is empty", what)
 		return "", false
 	}
 	return n.Value, true
@@ -276,7 +341,7 @@ func (r *reader) duration(n *yaml.Node, what string, low, high time.Duration) (t
 		return 0, false
 	}
 	if strings.HasPrefix(text, "-") {
-		r.fail(n, "", "%s cannot be negative", what)
+		r.fail(n, "write it without the minus", "%s cannot be negative", what)
 		return 0, false
 	}
 	d, err := parseDuration(text)
@@ -324,7 +389,7 @@ func (r *reader) items(n *yaml.Node, what string) []*yaml.Node {
 		return []*yaml.Node{n}
 	}
 	if len(n.Content) == 0 {
-		r.fail(n, "", "%s is an empty list", what)
+		r.fail(n, "write a value, or leave it out", "%s is an empty list", what)
 	}
 	return n.Content
 }

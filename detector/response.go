@@ -49,8 +49,9 @@ func (r *reader) response(n *yaml.Node) (Response, bool) {
 	}
 	var response Response
 	if v := r.need(o, what, "action"); v != nil {
-		i, _ := r.choice(v, "action", actionWords)
-		response.Action = Action(i)
+		if i, ok := r.choice(v, "action", actionWords[1:]); ok {
+			response.Action = Action(i + 1)
+		}
 	}
 	if v := r.need(o, what, "scope"); v != nil {
 		i, _ := r.choice(v, "scope", scopeWords)

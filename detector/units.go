@@ -21,6 +21,22 @@ var sizeUnits = map[string]float64{
 // unitWords lists the units for hints.
 var unitWords = []string{"ms", "s", "m", "h", "d", "w", "B", "KiB", "MiB", "GiB", "KB", "MB", "GB"}
 
+// longUnits are how people write units out.
+var longUnits = map[string]string{
+	"msec": "ms", "millis": "ms", "sec": "s", "second": "s", "min": "m", "minute": "m", "hr": "h", "hour": "h", "day": "d", "week": "w",
+	"byte": "B", "k": "KiB", "M": "MiB", "G": "GiB", "kb": "KB", "mb": "MB", "gb": "GB",
+}
+
+// unitHint returns the right unit for a wrong one.
+func unitHint(unit string) string {
+	for _, u := range []string{unit, strings.ToLower(unit)} {
+		if right := longUnits[strings.TrimSuffix(u, "s")]; right != "" {
+			return "write " + right
+		}
+	}
+	return didYouMean(unit, unitWords)
+}
+
 // parseDuration reads 10s, 1m30s, 7d: numbers, each with its unit.
 func parseDuration(text string) (time.Duration, error) {
 	total, rest := 0.0, text
