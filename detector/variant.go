@@ -17,9 +17,12 @@ type Variant struct {
 func (s *Set) With(i int, v Variant) (*Set, Errors) {
 	r := &reader{file: s.drafts[i].file}
 	d := *s.drafts[i]
-	d.Exceptions, d.excuses = slices.Clone(d.Exceptions), slices.Clone(d.excuses)
-	if n := r.fragment(v.Exceptions); n != nil {
-		r.exceptions(n, &d)
+	d.overrides = slices.Clone(d.overrides)
+	r.excuse(v.Exceptions, &d)
+	for i := range d.overrides {
+		o := *d.overrides[i].draft
+		r.excuse(v.Exceptions, &o)
+		d.overrides[i].draft = &o
 	}
 	if n := r.fragment(v.Budget); n != nil {
 		r.budget(n, &d)
@@ -30,6 +33,14 @@ func (s *Set) With(i int, v Variant) (*Set, Errors) {
 	one := []*draft{&d}
 	set := &Set{Plan: link(one), Sources: []Source{s.Sources[i]}, drafts: one}
 	return set, nil
+}
+
+// excuse adds exceptions to a draft.
+func (r *reader) excuse(exceptions string, d *draft) {
+	d.Exceptions, d.excuses = slices.Clone(d.Exceptions), slices.Clone(d.excuses)
+	if n := r.fragment(exceptions); n != nil {
+		r.exceptions(n, d)
+	}
 }
 
 // fragment reads a piece of YAML; nil where there is none, or it cannot be read.

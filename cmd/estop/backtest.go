@@ -41,9 +41,6 @@ Nobody labelled the calls, so this is a hit rate: which hits are false only you 
 log gives the same report, byte for byte; how fast it went stands on standard error.`,
 		Example: "  estop backtest detectors/ --from calls.jsonl.gz\n  estop backtest detectors/ customer-export --from kafka --against live\n  estop backtest --from clickhouse --since 2026-11-01 --suggest",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if as != "" && !slices.Contains(supposedModes, as) {
-				return usageError{fmt.Errorf("--as: %q is not one of %s%s", as, strings.Join(supposedModes, ", "), node.DidYouMean(as, supposedModes))}
-			}
 			set, ids, err := detectorArgs(args)
 			if err != nil {
 				return err
@@ -53,7 +50,7 @@ log gives the same report, byte for byte; how fast it went stands on standard er
 				return err
 			}
 			opt.AgainstName = against
-			return runBacktest(cmd, &h, set, opt, writeBacktest)
+			return runBacktest(cmd, &h, set, opt, func(r *backtest.Report) any { return r }, writeBacktest)
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return builtIn(), cobra.ShellCompDirectiveDefault
@@ -69,13 +66,19 @@ log gives the same report, byte for byte; how fast it went stands on standard er
 	return cmd
 }
 
-// runBacktest plays the log that the flags name and writes the report.
-func runBacktest(cmd *cobra.Command, h *historyFlags, set *detector.Set, opt backtest.Options, write func(io.Writer, *backtest.Report)) error {
+// runBacktest plays the log that the flags name and writes the report: for a program what the one function makes
+// of it, for people what the other writes.
+func runBacktest(cmd *cobra.Command, h *historyFlags, set *detector.Set, opt backtest.Options,
+	value func(*backtest.Report) any, write func(io.Writer, *backtest.Report),
+) error {
 	ctx, stop := untilSignal(cmd)
 	defer stop()
 	var err error
 	if opt.Scope, err = h.scope(); err != nil {
 		return err
+	}
+	if opt.As != "" && !slices.Contains(supposedModes, opt.As) {
+		return usageError{fmt.Errorf("--as: %q is not one of %s%s", opt.As, strings.Join(supposedModes, ", "), node.DidYouMean(opt.As, supposedModes))}
 	}
 	if _, err := wantsJSON(cmd); err != nil {
 		return err
@@ -95,7 +98,7 @@ func runBacktest(cmd *cobra.Command, h *historyFlags, set *detector.Set, opt bac
 	case err != nil:
 		return err
 	}
-	if err := print(cmd, report, func(w io.Writer) { write(w, report) }); err != nil {
+	if err := print(cmd, value(report), func(w io.Writer) { write(w, report) }); err != nil {
 		return err
 	}
 	speed(cmd.ErrOrStderr(), report.Calls, took)

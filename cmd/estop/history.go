@@ -32,14 +32,21 @@ const (
 	fromClickHouse = "clickhouse"
 )
 
+// flags are those of what plays a stretch of history.
 func (h *historyFlags) flags(cmd *cobra.Command) {
+	h.source(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&h.from, "from", nil, "a file of calls, - for standard input, 'kafka' or 'clickhouse'; several files are read one behind the other")
-	f.StringVar(&h.format, "format", "auto", "of files: auto, json or cloudtrail")
 	f.StringVar(&h.since, "since", "", "report from this time or day on; what came before is learned from")
 	f.StringVar(&h.until, "until", "", "play calls before this time, or up to this day")
 	f.StringVar(&h.tenant, "tenant", "", "play the calls of this tenant alone")
 	f.StringVar(&h.agent, "agent", "", "report this agent alone; the others are learned from")
+}
+
+// source are the flags that name the log.
+func (h *historyFlags) source(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&h.from, "from", nil, "a file of calls, - for standard input, 'kafka' or 'clickhouse'; several files are read one behind the other")
+	f.StringVar(&h.format, "format", "auto", "of files: auto, json or cloudtrail")
 	complete(cmd, "format", formats)
 	if err := cmd.RegisterFlagCompletionFunc("from", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{fromKafka, fromClickHouse}, cobra.ShellCompDirectiveDefault

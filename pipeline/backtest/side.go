@@ -9,7 +9,8 @@ import (
 // version is a set of detectors that history is played to, and what each would answer.
 type version struct {
 	set       *detector.Set
-	responses []*detector.Response // by detector; nil: it stops nobody
+	as        string               // the mode that is supposed; empty: each has its own
+	responses []*detector.Response // by detector, as it stands in its file; nil: it stops nobody
 	counted   bool                 // days are counted, for rates
 	shard     shard.Options
 }
@@ -17,7 +18,7 @@ type version struct {
 // newVersion returns the detectors with the responses that they have in their own mode, or in the one
 // that is supposed of all of them.
 func newVersion(set *detector.Set, as string) version {
-	v := version{set: set}
+	v := version{set: set, as: as}
 	for i := range set.Plan.Detectors {
 		var response *detector.Response
 		switch e, ok := set.Plan.Enforcer(i); {
@@ -30,6 +31,20 @@ func newVersion(set *detector.Set, as string) version {
 		v.responses = append(v.responses, response)
 	}
 	return v
+}
+
+// response is what answers a detection: in a supposed mode what stands in the file, else what production would
+// do, which depends on the tenant and the schedule.
+func (v *version) response(d *shard.Detected) *detector.Response {
+	if v.as != "" {
+		return v.responses[d.Index]
+	}
+	e, ok := v.set.Plan.EnforcerOf(d.Index, &d.Detection)
+	if !ok {
+		return nil
+	}
+	r := e.Response()
+	return &r
 }
 
 // Hit is a detection that history led to.
@@ -81,7 +96,7 @@ func (s *side) call(c *telemetry.Call, src shard.Source, stray bool, number int6
 	}
 	for i, d := range s.player.call(c, src, stray) {
 		h := Hit{Detection: d.Detection, index: d.Index, call: number}
-		if r := s.responses[d.Index]; r != nil && !s.guard.denies(c) {
+		if r := s.response(&s.player.found[i]); r != nil && !s.guard.denies(c) {
 			s.guard.kill(*r, &s.player.found[i].Detection)
 			h.Killed = true
 		}

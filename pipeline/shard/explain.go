@@ -70,6 +70,9 @@ type FeatureAccount struct {
 	Share    float64 `json:"share_of_evidence"` // of what the detector knows against the entity
 }
 
+// Fires reports whether the detector fires at the call, or would but for its quiet time.
+func (j Judgement) Fires() bool { return j.at.reason != "" }
+
 // Explain returns how the judgement came about. It is to be called while Options.Judged runs.
 func (j Judgement) Explain() Account {
 	w, r, e := j.at.watch, j.at.rule, j.at.entity
