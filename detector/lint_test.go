@@ -271,3 +271,31 @@ func TestTheManualNamesEveryRuleOfLint(t *testing.T) {
 		t.Errorf("not in order: %v", names)
 	}
 }
+
+// Whatever a right detector says, lint has an answer with a place and a remedy, and soon.
+func FuzzLint(f *testing.F) {
+	for _, seed := range []string{
+		inOrder + "match: {agent: [a, \"b*\", \"?\"], agent|endswith|not: c, any: [{context.n|gt: 5}, {context.ip|cidr: 10.0.0.0/8}]}\n" + bothOutcomes,
+		inOrder + "match: {all: [{action|contains|all: [a, b]}, {action|re: a}], not: {outcome: [ok, denied]}}\nexceptions: {match: {agent: x}, reason: r}\n",
+		"id: a\ntitle: A\ngroup_by: tenant\nwhen: not (count(errors, 5m) / count(calls, 5m) > 2 or -max(latency, 1m) * 1KiB <= 3) and burst(action) > 1\n# estop-lint: ignore no-test — why\n",
+		"id: a\ntitle: A\nmode: enforce\nbaseline: [{feature: new(call)}, {feature: \"sum(bytes_in, 1m)\"}]\nbudget: 1 per 100000 calls\nresponse: {action: revoke, scope: tenant, for: 1h}\ntenants: {b: {exceptions: [{match: {agent: x}, reason: r, until: 2026-01-01}]}}\n",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		report, errs := detector.Lint(files("f.yaml", text), detector.DefaultLintOptions(lintDay))
+		if len(errs) > 0 {
+			return
+		}
+		for _, w := range report.Warnings {
+			if w.Line < 1 || w.Column < 1 || w.Hint == "" || w.Msg == "" || w.Detector == "" {
+				t.Errorf("%+v lacks something", w)
+			}
+		}
+		for _, c := range append(report.Costs, report.Total) {
+			if !(c.NsCall > 0 && c.BytesAgent > 0 && c.Kills >= 0) {
+				t.Errorf("cost %+v", c)
+			}
+		}
+	})
+}

@@ -1,11 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,14 +98,23 @@ func writeLint(w io.Writer, r *detector.LintReport) {
 		summary += fmt.Sprintf(", %d silenced", r.Silenced)
 	}
 	fmt.Fprintf(w, "%s\n\n", summary)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "detector\tns a call\tbytes an agent\tfalse kills a day of 1000 agents\t")
-	for _, c := range r.Costs {
-		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%s\t\n", c.Detector, c.NsCall, c.BytesAgent, kills(c))
-	}
-	fmt.Fprintf(t, "all, and the call itself\t%.0f\t%.0f\t%s\t\n", r.Total.NsCall, r.Total.BytesAgent, kills(r.Total))
-	t.Flush()
+	writeCosts(w, r)
 	fmt.Fprintln(w, faint(estimateNote))
+}
+
+func writeCosts(w io.Writer, r *detector.LintReport) {
+	const all = "all, and the call itself"
+	width := len(all)
+	for _, c := range r.Costs {
+		width = max(width, len(c.Detector))
+	}
+	row := func(name, ns, bytes, kills string) {
+		fmt.Fprintf(w, "%-*s  %9s  %14s  %s\n", width, name, ns, bytes, kills)
+	}
+	row("detector", "ns a call", "bytes an agent", "false kills a day among 1000 agents")
+	for _, c := range append(slices.Clone(r.Costs), r.Total) {
+		row(cmp.Or(c.Detector, all), fmt.Sprintf("%.0f", c.NsCall), fmt.Sprintf("%.0f", c.BytesAgent), kills(c))
+	}
 }
 
 // kills is a dash where a detector stops nobody by its budget.
