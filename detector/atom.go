@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -128,11 +129,12 @@ func number(holds func(value, want float64) bool) comparison {
 // pattern compiles a Sigma value: * stands for any characters, ? for one, \*, \? and \\ for
 // themselves.
 func pattern(before, want, after string, cased bool) predicate {
-	p := before + fold(want, cased) + after
-	if !strings.ContainsAny(p, `*?\`) {
-		return func(v string) bool { return v == p }
+	want = fold(want, cased)
+	if before+after == "" && !strings.ContainsAny(want, `*?\`) {
+		return func(v string) bool { return v == want }
 	}
-	g := parseGlob(p)
+	// Each part by itself: a backslash at the end of what is wanted must not take hold of the * behind it.
+	g := slices.Concat(parseGlob(before), parseGlob(want), parseGlob(after))
 	return func(v string) bool { return g.match(v) }
 }
 

@@ -40,6 +40,21 @@ func TestWildcardsTakeNoExponentialTime(t *testing.T) {
 	}
 }
 
+func TestABackslashAtTheEndStandsForItself(t *testing.T) {
+	for _, c := range []struct {
+		comparison, want, value string
+		holds                   bool
+	}{
+		{"contains", `\temp\`, `c:\temp\x.exe`, true}, {"contains", `\temp\`, `c:\temp*`, false}, {"startswith", `c:\`, `c:\temp`, true},
+		{"startswith", `c:\`, `c:*`, false}, {"startswith", `c:\\`, `c:\temp`, true}, {"endswith", `\`, `c:\`, true}, {"", `c:\`, `c:\`, true},
+	} {
+		holds, err := comparisons[c.comparison](c.want, false)
+		if err != nil || holds(c.value) != c.holds {
+			t.Errorf("%s %s of %s: %v, %v", c.comparison, c.want, c.value, !c.holds, err)
+		}
+	}
+}
+
 func TestEditDistance(t *testing.T) {
 	for _, c := range []struct {
 		a, b string

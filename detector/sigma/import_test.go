@@ -258,7 +258,7 @@ func TestWhatDoesNotMapIsNamed(t *testing.T) {
 		return correlation(append([]string{"group-by: [userIdentity.arn]"}, lines...)...)
 	}
 	for name, c := range map[string]struct{ text, want string }{
-		"not YAML":           {"title: x\ny: [x", "2:1: not YAML: did not find expected ',' or ']'"},
+		"not YAML":           {"title: x\ny: [x", "2:1: not YAML: did not find expected ',' or ']' (close the bracket [, and quote texts with a comma or a bracket)"},
 		"empty":              {"---\n", "1:1: the file holds no rule"},
 		"bomb":               {"a: &a [x]\nb: *a", "1:4: anchors and aliases are not allowed (write the value out)"},
 		"no mapping":         {"- x", "1:1: a rule must be a mapping"},
@@ -283,7 +283,7 @@ func TestWhatDoesNotMapIsNamed(t *testing.T) {
 		"expand":             {one("errorCode|expand: '%x%'"), "5:15: the modifier expand has no counterpart: placeholders are not known here"},
 		"two modifiers":      {one("errorCode|contains|endswith: x"), "5:24: modifiers contains and endswith exclude each other (use one of them)"},
 		"look-around":        {one("errorCode|re: 'a(?!b)'"), "5:19: not an RE2 expression: invalid or unsupported Perl syntax: `(?!` (RE2 knows no look-around and no back-references)"},
-		"long expression":    {one("errorCode|re: " + strings.Repeat("a", 1025)), "1:1: the detector would be wrong: context.errorCode|re: the expression is longer than 1024 bytes"},
+		"long expression":    {one("errorCode|re: " + strings.Repeat("a", 1025)), "1:1: the detector would be wrong: context.errorCode|re: the expression is longer than 1024 bytes; it must be split into a list of shorter ones"},
 		"event by re":        {one("eventName|re: '^Put'"), "5:5: re on eventName cannot be moved to the action, which is service:eventName (write a match on action by hand)"},
 		"source":             {one("eventSource: s3"), `5:18: the eventSource "s3" cannot be moved to the action, which is service:eventName (write the whole source, as in s3.amazonaws.com)`},
 		"network":            {one("sourceIPAddress|cidr: 10.0.0.0/33"), `1:1: the detector would be wrong: context.sourceIPAddress|cidr: "10.0.0.0/33" is not a network such as 10.0.0.0/8`},
