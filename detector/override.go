@@ -83,7 +83,9 @@ func (r *reader) override(e entry, base object, d *draft) *override {
 	v.Exceptions, v.excuses = slices.Clone(d.Exceptions), slices.Clone(d.excuses)
 	v.features = features{slices.Clone(d.features.list), slices.Clone(d.features.keys)}
 	r.choose(o, "severity", severityWords, func(i int) { v.Severity = severityWords[i] })
-	r.choose(o, "mode", modeWords, func(i int) { v.Mode = Mode(i) })
+	if r.choose(o, "mode", modeWords, func(i int) { v.Mode = Mode(i) }); o.values["mode"] != nil && v.Schedule != nil && v.Schedule.anyTime {
+		v.Schedule = nil // who says a mode means it outside of the hours too
+	}
 	if b := o.values["budget"]; b != nil {
 		if base.values["baseline"] == nil {
 			r.fail(o.keys["budget"], "add baseline: or leave it out", "budget means nothing without a baseline")

@@ -83,6 +83,27 @@ func TestAnOverrideTakesThePlaceOfWhatItNamesAndOfNothingElse(t *testing.T) {
 	}
 }
 
+func TestTheModeOfAnOverrideHoldsOutsideOfTheHoursToo(t *testing.T) {
+	for schedule, want := range map[string]string{
+		`{hours: "18:00-08:00", outside: alert}`: "always observe",
+		`{hours: "18:00-08:00"}`:                 "in the hours observe",
+	} {
+		d := load(t, head+"mode: enforce\nresponse: {action: revoke, scope: agent, for: 15m}\nschedule: "+schedule+"\ntenants: {a: {mode: observe}, b: {severity: low}}\n").Plan.Detectors[0]
+		noon := unix(t, "2026-01-02T12:00:00Z")
+		got := "in the hours"
+		mode, fires := d.For("a").ModeAt(noon)
+		if fires {
+			got = "always"
+		}
+		if got += " " + mode.String(); got != want {
+			t.Errorf("%s: %s, want %s", schedule, got, want)
+		}
+		if d.For("b").Schedule != d.Schedule {
+			t.Error("who overrides something else has another schedule")
+		}
+	}
+}
+
 func TestTheEnforcerIsThatOfTheTenant(t *testing.T) {
 	p := load(t, overridden).Plan
 	version := p.Detectors[0].Version

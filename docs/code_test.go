@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/backtest"
 	"github.com/estop-project/estop/pipeline/node"
 )
 
@@ -41,7 +42,7 @@ func TestEveryProgramBuilds(t *testing.T) {
 	}
 }
 
-// TestEveryYAMLLoads loads detectors as detectors and all else as configurations.
+// TestEveryYAMLLoads loads detectors as detectors, whose tests hold, and all else as configurations.
 func TestEveryYAMLLoads(t *testing.T) {
 	for _, page := range pages(t) {
 		for _, b := range read(t, page) {
@@ -49,8 +50,14 @@ func TestEveryYAMLLoads(t *testing.T) {
 				continue
 			}
 			if strings.HasPrefix(b.text, "id:") {
-				if _, errs := detector.Load(fstest.MapFS{"example.yaml": {Data: []byte(b.text)}, "crown-jewels.txt": {Data: []byte("s3://payroll/\n")}}); errs.Err() != nil {
+				set, errs := detector.Load(fstest.MapFS{"example.yaml": {Data: []byte(b.text)}, "crown-jewels.txt": {Data: []byte("s3://payroll/\n")}})
+				if errs.Err() != nil {
 					t.Errorf("%s:%d: %v", page, b.line, errs.Err())
+				}
+				for _, r := range backtest.TestAll(set).Tests {
+					if r.Failure != "" {
+						t.Errorf("%s:%d: the test %q fails: %s", page, b.line+r.Line, r.Name, r.Failure)
+					}
 				}
 				continue
 			}
