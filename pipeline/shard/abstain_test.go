@@ -63,3 +63,33 @@ func TestWhoNeverDidItIsNotJudgedByPeersThatDo(t *testing.T) {
 		t.Errorf("forty deletions, which are nothing for their peers: %d alarms for one that never deleted, %d for a new one", c, r)
 	}
 }
+
+// Of the agent that deletes every day a detector of deletions that is loaded today knows nothing, though
+// it never saw it delete: nobody looked.
+func TestWhoDidItBeforeAnybodyLookedDidNotAbstain(t *testing.T) {
+	const day = 24 * time.Hour
+	alarms := func(cleans bool) int {
+		s := newStage(t, among)
+		for d := range 30 {
+			for i := range 30 {
+				if at := time.Duration(d)*day + time.Duration(i)*time.Minute; cleans {
+					s.call("a", at, deleting)
+				} else {
+					s.call("a", at)
+				}
+			}
+		}
+		s.plan = plan(t, deletions)
+		s.calls.Reload(s.plan)
+		for i := range 30 {
+			s.call("a", 30*day+time.Duration(i)*time.Second, deleting)
+		}
+		return s.alarms("a")
+	}
+	if n := alarms(true); n > 0 {
+		t.Errorf("%d alarms about an agent that deletes as every day", n)
+	}
+	if n := alarms(false); n > 0 {
+		t.Errorf("%d alarms by a detector that was loaded a moment ago", n)
+	}
+}

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"math"
 	"strings"
 
 	"github.com/estop-project/estop/detector"
@@ -69,25 +70,48 @@ func (e *entity) advance(at position) bool {
 	return true
 }
 
+// seenSince is from when on the watch's rule could see what the entity does: before it was loaded nobody
+// looked. It is never where the peers were not told yet.
+func (w *watch) seenSince(e *entity) int64 { return max(e.first, w.peers.tenants().since) }
+
 // abstained reports whether the call at t is the first that the rule matches in as long a past of the
 // entity as the warm-up asks for, and none had to be seen.
-func (e *entity) abstained(r *rule, t int64) bool {
-	return r.WarmupSlots == 0 && !r.Within && e.calls > int64(r.WarmupCalls) && t-e.first >= int64(r.WarmupTime)
+func (w *watch) abstained(e *entity, t int64) bool {
+	r, since := w.rule, w.seenSince(e)
+	return r.WarmupSlots == 0 && !r.Within && e.calls > int64(r.WarmupCalls) && since != never && t-since >= int64(r.WarmupTime)
 }
+
+// never is later than any call.
+const never = math.MaxInt64
 
 // mostAbstained is how many blocks of a past without a matching call count. Crests forget older ones.
 const mostAbstained = 60
 
-// abstain begins the watch of an entity that abstained until t: in no block of its past was there
-// evidence. Its peers are no guide here: some of them may do such things every day.
+// abstain begins the watch at t of an entity that abstained: in no block of its past was there evidence.
+// Its peers are no guide here: some of them may do such things every day.
 func (w *watch) abstain(e *entity, t int64) {
 	w.supposed = true
-	blocks := (t - e.first) / blockTime
+	blocks := (t - w.seenSince(e)) / blockTime
 	if calls := int64(w.rule.BlockCalls); calls > 0 {
 		blocks = e.calls / calls
 	}
 	for range min(blocks, mostAbstained) {
 		w.block.past.Learn(0)
+	}
+}
+
+// appear finds the peers of an entity that comes at t, and tells them which rules are there.
+func (s *Shard) appear(e *entity, t int64) {
+	e.peers = s.peersOf(e.key)
+	for _, r := range s.rules[e.key[0]] {
+		s.tellLoaded(e, r.of(tenantOf(e.key)), t)
+	}
+}
+
+// tellLoaded tells the peers, once, that the rule is there from t on.
+func (s *Shard) tellLoaded(e *entity, r *rule, t int64) {
+	if e.peers.of(r).tenants().since == never {
+		s.tell(e, r, toldLoaded, 0, uint64(t))
 	}
 }
 

@@ -87,8 +87,21 @@ func (ev *evidence) logP(t int64) float64 {
 	return ev.logTail(t)
 }
 
-// logE returns the logarithm of the e-value of what the open slot, which began at t, holds.
-func (ev *evidence) logE(t int64) float64 { return models.LogEFromLogP(ev.logP(t)) }
+// logE returns the logarithm of the e-value of what the open slot holds for evidence i.
+func (w *watch) logE(r *rule, i int) float64 {
+	return models.LogEFromLogP(w.evidence[i].logP(w.slot*int64(r.Slot)) + w.logBegin(r))
+}
+
+// logBegin returns the log probability that an entity which abstained does at last what it did on none of
+// the days before: of k+1 days that are exchangeable the last is the first with probability 1/(k+1) at
+// most. It holds for the first slot, of which the baseline says how much it contains, given that
+// there is one. For any other slot it is 0.
+func (w *watch) logBegin(r *rule) float64 {
+	if w.slots > 0 || w.since > 0 || r.BlockCalls > 0 { // since: it relearns
+		return 0
+	}
+	return -math.Log1p(float64(w.block.past.Blocks()))
+}
 
 // doubt takes from the baseline's certainty, so that it relearns soon.
 func (ev *evidence) doubt() {
@@ -200,7 +213,6 @@ func (ev *evidence) take(spec *detector.Feature, f *feature, c *telemetry.Call) 
 // while the entity is as its baselines say. Their weighted mean is the evidence.
 func (w *watch) weigh(r *rule, c *telemetry.Call) {
 	w.total = math.Inf(-1)
-	begin := w.slot * int64(r.Slot)
 	for i := range w.evidence {
 		ev, at := &w.evidence[i], r.Evidence[i].Feature
 		f, spec := &w.features[at], &r.Features[at]
@@ -213,7 +225,7 @@ func (w *watch) weigh(r *rule, c *telemetry.Call) {
 			}
 		default:
 			if ev.take(spec, f, c); !ev.weighed {
-				ev.detector.Set(ev.logE(begin))
+				ev.detector.Set(w.logE(r, i))
 				ev.weighed = true
 			}
 		}

@@ -126,7 +126,7 @@ func (w *watch) account(r *rule, e *entity, j Judgement) []FeatureAccount {
 		case k != nil && k.counts:
 			f.LogE = finite(k.logE())
 		case k == nil && w.slot != noSlot:
-			f.LogE = finite(w.evidence[i].logE(w.slot * int64(r.Slot)))
+			f.LogE = finite(w.logE(r, i))
 		}
 		if !math.IsInf(j.Evidence, -1) {
 			f.Share = math.Exp(r.logWeights[i] + log - j.Evidence)

@@ -42,6 +42,7 @@ type peerRule struct {
 	rule    *rule
 	wide    *peerRule // of a group what its tenant's peers showed
 	members int
+	since   int64               // from when on the rule saw the calls of the tenant, their own time; never: not told
 	kinds   []*models.Novelty   // by feature; nil where the feature does not tell kinds apart
 	beyond  []beyondGroup       // by feature, of a group
 	rates   []means             // by evidence
@@ -95,6 +96,7 @@ const (
 	toldForeign          // toldKind of one that nobody of the tenant had drawn
 	toldKnown            // it drew the kind before it joined the group
 	toldGroup            // it looks for the group of that name
+	toldLoaded           // the rule sees the tenant's calls from this time on, their own
 )
 
 // Who is told.
@@ -144,6 +146,7 @@ func (p *peerRule) warm() int {
 func newPeerRule(r *rule) *peerRule {
 	p := &peerRule{
 		rule:   r,
+		since:  never,
 		kinds:  make([]*models.Novelty, len(r.Features)),
 		rates:  make([]means, len(r.Evidence)),
 		crests: models.NewSizeBaseline(peerCrests),
@@ -153,6 +156,14 @@ func newPeerRule(r *rule) *peerRule {
 			known := models.NewNovelty(noveltyDiscount, noveltyStrength, peerKinds)
 			p.kinds[i] = &known
 		}
+	}
+	return p
+}
+
+// tenants returns what the rule's entities of the whole tenant showed.
+func (p *peerRule) tenants() *peerRule {
+	if p.wide != nil {
+		return p.wide
 	}
 	return p
 }
@@ -197,6 +208,8 @@ func (p *peers) take(t telling, rules []*rule) {
 	switch t.what {
 	case toldAppeared:
 		pr.members++
+	case toldLoaded:
+		pr.since = min(pr.since, int64(t.value))
 	case toldWarm:
 		if int(t.index) < len(pr.rates) {
 			pr.rates[t.index].add(x)
@@ -409,6 +422,7 @@ func (p *peers) appendRules(b []byte) []byte {
 
 func (p *peerRule) appendState(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(p.members))
+	b = binary.AppendVarint(b, p.since)
 	for _, m := range p.rates {
 		b = m.append(b)
 	}
@@ -463,6 +477,7 @@ func (p *peers) load(b []byte, rules []*rule) ([]telling, error) {
 func (p *peerRule) load(b []byte) error {
 	r := reader{b: b}
 	p.members = int(min(r.uvarint(), math.MaxInt32))
+	p.since = r.varint()
 	for i := range p.rates {
 		p.rates[i] = r.means()
 	}

@@ -252,6 +252,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		if by == detector.ByAgent {
 			e.sketch = new(sketch)
 		}
+		s.appear(e, t)
 	}
 	if e.sketch != nil {
 		s.seek(e, c)
@@ -325,15 +326,13 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 
 // meet begins what the entity keeps for a rule.
 func (s *Shard) meet(r *rule, e *entity, t int64) *watch {
-	if e.peers == nil {
-		e.peers = s.peersOf(e.key)
-	}
+	s.tellLoaded(e, r, t)
 	if len(e.watches) == cap(e.watches) { // exactly: most entities meet all that match every call, and no more
 		e.watches = append(make([]watch, 0, max(len(e.watches)+1, s.matching[e.key[0]])), e.watches...)
 	}
 	e.watches = append(e.watches, newWatch(r, e.peers.of(r)))
 	w := &e.watches[len(e.watches)-1]
-	if e.abstained(r, t) {
+	if w.abstained(e, t) {
 		w.abstain(e, t)
 	} else {
 		w.suppose()

@@ -81,7 +81,8 @@ func (w *watch) begin(r *rule, e *entity, t int64) (warmed bool) {
 		w.calm() // what young baselines took for evidence is none
 		w.block.begun = false
 	}
-	if w.warm = w.latest-e.first >= int64(r.WarmupTime); w.warm {
+	since := w.seenSince(e)
+	if w.warm = since != never && w.latest-since >= int64(r.WarmupTime); w.warm {
 		w.calm() // what came before it was known accuses nobody
 	}
 	return w.warm
