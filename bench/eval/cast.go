@@ -16,7 +16,8 @@ const (
 	history       = 35       // days of the agents before anybody goes bad
 	known         = 28 * day // from when on an agent may be a victim
 
-	// An attack is played until its goal, and no longer than mostDays; a ramp for mostRampDays.
+	// An attack is played until its goal and on for as long again, for who has what he wanted goes on, and no
+	// longer than mostDays; a ramp for mostRampDays.
 	mostDays     = 4
 	mostRampDays = 14
 )
@@ -151,8 +152,8 @@ func newPart(fa fleet.Attack, name, kind string) part {
 	goal := ""
 	if fa.Goal != "" && fa.GoalAt.Before(p.until) {
 		goal = fa.Goal
-		if fa.Kind != fleet.RampUp { // which goes on growing
-			p.until = fa.GoalAt.Add(1)
+		if again := fa.GoalAt.Add(fa.GoalAt.Sub(fa.Start) + 1); fa.Kind != fleet.RampUp && again.Before(p.until) {
+			p.until = again
 		}
 	}
 	p.attack = &attack{name: name, kind: kind, tenant: fa.Tenant, agent: fa.Agent, goal: goal, until: p.until.UnixNano()}

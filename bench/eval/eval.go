@@ -16,10 +16,10 @@ import (
 )
 
 // Seeds of the synthetic agents. Nothing may be tuned on a seed that reports: 1 to 19 are for
-// development, FirstSeed and those after it for reporting. 101 to 104 reported once, and were then
+// development, FirstSeed and those after it for reporting. 101 to 104 and 201 to 204 reported once, and were then
 // looked at.
 const (
-	FirstSeed = 201
+	FirstSeed = 301
 	testSeed  = 1
 )
 
