@@ -38,7 +38,7 @@ func writePlayed(w io.Writer, r *backtest.Report) {
 
 func writeHits(out io.Writer, r *backtest.Report) {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "DETECTOR\tMODE\tCALLS\tENTITIES\tKNOWN\tDETECTIONS\tKILLS\tAGENTS\tKNOWN UNITS\tKILLS PER 1000\tAT MOST (95 %)\tBUDGET")
+	fmt.Fprintln(w, "DETECTOR\tMODE\tCALLS\tENTITIES\tKNOWN\tDETECTIONS\tKILLS\tAGENTS\tOUT OF\tKILLS PER 1000\tAT MOST (95 %)\tBUDGET")
 	line := func(name, mode, calls, entities, known string, units int, h *backtest.HitRate) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d %s\t%s\t%s\t%s\n", name, mode, calls, entities, known,
 			h.Detections, h.Kills, h.Agents, units, h.Units, rate(h.Value, units), rate(h.Upper, units), budgetText(h, units))
@@ -85,7 +85,7 @@ func writeExamples(w io.Writer, d *backtest.DetectorReport) {
 	if len(d.Examples) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\n%s: the first %d of %d\n", d.ID, len(d.Examples), d.Detections)
+	fmt.Fprintf(w, "\n%s: the first %d of %s\n", d.ID, len(d.Examples), plural(d.Detections, "detection"))
 	for i := range d.Examples {
 		e := &d.Examples[i]
 		fmt.Fprintf(w, "  %s  %s %s/%s  %s %s", e.Time.Format(time.RFC3339), e.EntityBy, e.Tenant, e.Entity, e.Action, e.Resource)
@@ -141,7 +141,7 @@ func writeSuggestions(w io.Writer, all []backtest.Suggestion) {
 		if i == 0 {
 			fmt.Fprintln(w, "\nProposals, if all that was found is noise. Look at what each drops before you take one.")
 		}
-		fmt.Fprintf(w, "\n%s: %d detections", s.Detector, s.Detections)
+		fmt.Fprintf(w, "\n%s: %s", s.Detector, plural(s.Detections, "detection"))
 		if s.Allowed > 0 {
 			fmt.Fprintf(w, ", the budget allows %s", strconv.FormatFloat(math.Round(s.Allowed*100)/100, 'f', -1, 64))
 		}
@@ -184,4 +184,12 @@ func writeProposal(w io.Writer, p *backtest.Proposal) {
 		}
 		fmt.Fprint(w, line)
 	}
+}
+
+// plural writes a number of things.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
