@@ -16,6 +16,7 @@ func (l *linter) exceptions(v *yaml.Node) {
 	if v.Kind == yaml.MappingNode {
 		items = []*yaml.Node{v}
 	}
+	var inForce []*yaml.Node
 	for _, n := range items {
 		reason := shorten(valueOf(n, "reason").Value)
 		if valueOf(n, "owner") == n {
@@ -28,8 +29,39 @@ func (l *linter) exceptions(v *yaml.Node) {
 			l.warn(until, "dead-exception", "take it out, or renew it", "the exception has ended: its last day was %s", x.Until.Add(-time.Nanosecond).UTC().Format(time.DateOnly))
 			continue
 		}
+		inForce = append(inForce, valueOf(n, "match"))
 		l.excuse(n)
 	}
+	l.together(inForce)
+}
+
+// together warns where several exceptions of which none excuses all do so together: each value that
+// the match takes is one that some exception names alone.
+func (l *linter) together(excused []*yaml.Node) {
+	match := l.values["match"]
+	if match == nil || match.Kind != yaml.MappingNode || len(excused) < 2 {
+		return
+	}
+	for _, taken := range clauses(match).terms {
+		if taken.not || taken.opaque || taken.all || len(taken.values) == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(taken.values, func(w want) bool { return !excuses(w, taken, excused) }) {
+			l.warn(excused[len(excused)-1], "shut-out", "name what tells the excused calls from the others",
+				"together the exceptions excuse every call that has %s, so the detector never fires", taken)
+			return
+		}
+	}
+}
+
+// excuses says whether an exception excuses all calls with a value of a term.
+func excuses(w want, of term, excused []*yaml.Node) bool {
+	one := of
+	one.values = []want{w}
+	return slices.ContainsFunc(excused, func(n *yaml.Node) bool {
+		let := clauses(n)
+		return n.Kind == yaml.MappingNode && len(let.terms) == 1 && len(let.others) == 0 && one.within(let.terms[0])
+	})
 }
 
 // excuse compares what an exception excuses with what the match takes.

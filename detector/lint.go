@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -140,13 +141,7 @@ func (l *linter) all() {
 	l.matches()
 	l.limit()
 	l.exceptions(l.values["exceptions"])
-	if tenants := l.values["tenants"]; tenants != nil {
-		for i := 1; i < len(tenants.Content); i += 2 {
-			if v := valueOf(tenants.Content[i], "exceptions"); v != tenants.Content[i] {
-				l.exceptions(v)
-			}
-		}
-	}
+	l.tenants()
 	l.windows()
 	l.grouping()
 	l.tests()
@@ -231,23 +226,29 @@ func (l *linter) enforcing() {
 		return
 	}
 	if len(d.Evidence) > 0 && d.WarmupTime == 0 {
-		l.warn(l.key("warmup"), "no-warmup-time", "write warmup: {time: 21d}",
-			"an entity is stopped by what it did in its first hours: what comes once a day or once a week, the detector has not seen yet")
+		l.shortWarmup()
 	}
-	if n := scopeOfTenant(l.values["response"]); n != nil {
+	l.scope(l.values["response"])
+	l.budget()
+}
+
+func (l *linter) shortWarmup() {
+	l.warn(l.key("warmup"), "no-warmup-time", "write warmup: {time: 21d}",
+		"an entity is stopped by what it did in its first hours: what comes once a day or once a week, the detector has not seen yet")
+}
+
+func (l *linter) scope(response *yaml.Node) {
+	if n := scopeOfTenant(response); n != nil {
 		l.warn(n, "tenant-scope", "write scope: agent, and leave a tenant to a person: estop kill --tenant",
 			"one call of one agent stops the whole tenant")
 	}
-	if kills := d.kills(l.Usage); kills > l.MostKills*1.001 {
-		l.warn(l.key("budget"), "loose-budget", fmt.Sprintf("a budget of %s allows %.3g", l.tighter(kills), l.MostKills),
-			"the budget allows %.3g false kills a day among 1000 agents", kills)
-	}
 }
 
-// tighter returns a budget that allows as many kills as are accepted.
-func (l *linter) tighter(kills float64) string {
-	words := strings.Fields(l.detector.Budget)
-	return fmt.Sprintf("%.3g times less than %s", kills/l.MostKills, strings.Join(words, " "))
+func (l *linter) budget() {
+	if kills := l.detector.kills(l.Usage); kills > l.MostKills*1.001 {
+		l.warn(l.key("budget"), "loose-budget", fmt.Sprintf("write a budget %.3g times smaller than %q", math.Ceil(kills/l.MostKills), l.detector.Budget),
+			"the budget allows %.3g false kills a day among 1000 agents", kills)
+	}
 }
 
 // scopeOfTenant finds scope: tenant in a response.

@@ -163,6 +163,26 @@ func TestLintOfTheRest(t *testing.T) {
 			inOrder + "match: {agent: [a1, a2], outcome: ok}\nexceptions: {match: {agent: \"a*\"}, reason: r, owner: o, until: 2027-01-01}\n" + bothOutcomes,
 			[]string{"5:21 shut-out: the exception excuses every call that the match takes, so the detector never fires"},
 		},
+		"exceptions for all together": {
+			inOrder + "match: {agent: [a, b]}\nexceptions:\n  - {match: {agent: a}, reason: r, owner: o, until: 2027-01-01}\n  - {match: {agent: b, outcome: ok}, reason: r, owner: o, until: 2027-01-01}\n  - {match: {agent: \"b*\"}, reason: r, owner: o, until: 2027-01-01}\n" + bothOutcomes,
+			[]string{"8:13 shut-out: together the exceptions excuse every call that has agent: [a, … 2 values], so the detector never fires"},
+		},
+		"named conditions": {
+			inOrder + "match: one\nconditions:\n  one: {agent: [a, a]}\n" + bothOutcomes,
+			[]string{`6:20 duplicate-value: "a" stands in the list already, on line 6`},
+		},
+		"what tenants have instead": {
+			learned + "budget: 1 per 10 agent-days\nresponse: {action: revoke, scope: tenant, for: 1m}\ntenants:\n  b*: {mode: enforce}\n  a: {mode: enforce, budget: 1 per 100 agent-days, response: {action: revoke, scope: agent, for: 1h}}\n  c: {when: new(call) > 1, exceptions: [{match: {agent: x}, reason: r, owner: o}]}\n" + bothOutcomes,
+			[]string{
+				"5:35 tenant-scope: one call of one agent stops the whole tenant",
+				"7:3 loose-budget: the budget allows 100 false kills a day among 1000 agents",
+				"7:3 no-warmup-time: an entity is stopped by what it did in its first hours: what comes once a day or once a week, the detector has not seen yet",
+				"8:3 no-warmup-time: an entity is stopped by what it did in its first hours: what comes once a day or once a week, the detector has not seen yet",
+				"8:22 loose-budget: the budget allows 10 false kills a day among 1000 agents",
+				"9:13 dead-limit: new(call) > 1 is never true: new(call) is from 0 to 1",
+				"9:41 exception-without-end: the exception never ends (r)",
+			},
+		},
 		"groupings": {
 			inOrder + "group_by: session\n" + bothOutcomes,
 			[]string{"4:1 unbounded-grouping: without a match there is a state for each session that any call names, and nothing bounds how many there are"},
