@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -61,7 +62,7 @@ func listNames(data []byte) []string {
 				continue
 			}
 			for j, item := range root.Content[i+1].Content {
-				if j%2 == 1 && listName(item.Value) && len(names) < maxListFiles {
+				if j%2 == 1 && listName(item.Value) && !slices.Contains(names, item.Value) && len(names) < maxListFiles {
 					names = append(names, item.Value)
 				}
 			}
@@ -102,7 +103,7 @@ func listsBeside(files fs.FS, dir string) []string {
 	return names
 }
 
-// source is where the values of a list file come from.
+// listSource is where the values of a list file come from.
 type listSource struct {
 	file string
 	node *yaml.Node // names the file

@@ -142,7 +142,12 @@ func assemble(texts []text) (*Set, Errors) {
 			fileErrs = claim(owners, drafts)
 		}
 		if len(fileErrs) > 0 {
-			errs = append(errs, fileErrs...)
+			for _, e := range fileErrs {
+				again := func(other *Error) bool { return *other == *e } // a line of a list that two files name
+				if e.File == t.name || !slices.ContainsFunc(errs, again) {
+					errs = append(errs, e)
+				}
+			}
 			continue
 		}
 		all = append(all, drafts...)

@@ -2,6 +2,9 @@ package detector_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -174,6 +177,40 @@ func TestErrorsOfNamesSayWhereAndWhy(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestAWrongLineOfAListIsReportedOnce(t *testing.T) {
+	_, errs := detector.Load(files("a.yaml", strings.Replace(head, "id: x", "id: a", 1)+"lists: {nets: nets.txt, same: nets.txt}\nmatch: [{context.ip|cidr: $nets}, {context.b|cidr: $nets, context.c: $same}]",
+		"b.yaml", head+"lists: {nets: nets.txt}\nmatch: {context.ip|cidr: $nets}", "nets.txt", "ten\n"))
+	want := `a.yaml:4:15: 2 lines of the list nets.txt are wrong
+b.yaml:4:15: a line of the list nets.txt is wrong
+nets.txt:1:1: context.b|cidr: "ten" is not a network such as 10.0.0.0/8
+nets.txt:1:1: context.ip|cidr: "ten" is not a network such as 10.0.0.0/8`
+	if got := strings.Split(errs.Error(), "\n"); cmp.Diff(strings.Split(want, "\n"), slices.Sorted(slices.Values(got))) != "" {
+		t.Errorf("errors\n%s", errs)
+	}
+}
+
+func TestAListMayBeALinkAsInAConfigMap(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"..data/crown.txt": "s3://pay\n", "f.yaml": head + "lists: {crown: crown.txt}\nmatch: {resource: $crown}\n"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(filepath.Join("..data", "crown.txt"), filepath.Join(dir, "crown.txt")); err != nil {
+		t.Fatal(err)
+	}
+	set, errs := detector.LoadDir(dir)
+	if errs.Err() != nil {
+		t.Fatal(errs)
+	}
+	if matched, _ := held(t, set, call{"resource": "s3://pay"}); !matched[0] {
+		t.Error("the list is not read")
 	}
 }
 

@@ -66,6 +66,7 @@ budget: 1 per 10 identity-days
 warmup: {calls: 5, slots: 2}
 when: count(denied, 30s) > 4
 quiet: 5s
+tenants: {t1: {mode: alert, budget: 1 per 20 identity-days}}
 `
 	const further = `
 mode: observe
@@ -93,6 +94,7 @@ slot: 10s
 budget: 1 per 10 parent-days
 warmup: {calls: 5, slots: 2}
 quiet: 5s
+schedule: {hours: "09:00-09:05"}
 `
 	const within = `
 mode: observe
