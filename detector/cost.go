@@ -30,7 +30,7 @@ func (c Cost) times(k float64) Cost {
 var (
 	costEntity  = Cost{NsCall: 150, BytesAgent: 470} // paid once, whatever is loaded
 	costWatch   = Cost{NsCall: 42, BytesAgent: 405}
-	costMatch   = Cost{NsCall: 25}
+	costMatch   = Cost{NsCall: 15}
 	costWithin  = Cost{NsCall: 130, BytesAgent: 1500}
 	costSession = Cost{BytesAgent: 585} // where nothing else asks for the order of calls
 
@@ -77,9 +77,9 @@ var entitiesOfAgent = map[Entity]struct {
 	ByParent:    {0.35, Cost{NsCall: 50, BytesAgent: 160}},
 }
 
-// selective is what a match that names values leaves of the calls and of the agents, for want of
-// a better guess.
-const selective = 0.5
+// selective is what a match that names values is taken to leave of the calls and of the agents. It
+// may be next to nothing, as of deletions, or all.
+const selective = 0.25
 
 // Usage is what an agent does in a day, as far as budgets in other units than days go by it.
 type Usage struct{ Calls, Sessions float64 }

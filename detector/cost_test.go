@@ -21,11 +21,11 @@ type work struct {
 }
 
 func fleetWork() work {
-	f := fleet.New(fleet.Options{Seed: 1, Agents: 150, Tenants: 1})
+	f := fleet.New(fleet.Options{Seed: 1, Agents: 300, Tenants: 2})
 	var w work
 	var c telemetry.Call
 	seen := map[string]bool{}
-	for at := range f.Calls(time.Time{}, fleet.DefaultStart.Add(5*24*time.Hour)) {
+	for at := range f.Calls(time.Time{}, fleet.DefaultStart.Add(3*24*time.Hour)) {
 		at.Telemetry(&c)
 		w.calls = append(w.calls, c.Clone())
 		seen[at.Agent] = true
@@ -34,8 +34,14 @@ func fleetWork() work {
 	return w
 }
 
-// measure judges the calls with a plan, and returns what that took.
+// measure returns what judging the calls with a plan takes, the better time of two.
 func (w work) measure(plan *detector.Plan) detector.Cost {
+	cost := w.play(plan)
+	cost.NsCall = min(cost.NsCall, w.play(plan).NsCall)
+	return cost
+}
+
+func (w work) play(plan *detector.Plan) detector.Cost {
 	defer stopwatch.Pin()()
 	before := heap()
 	o := shard.Options{RestAfter: 365 * 24 * time.Hour}
@@ -80,7 +86,7 @@ func within(got, want, factor float64) bool { return got < want*factor && want <
 // ratios to what one detector takes, since machines differ.
 func TestEstimatedCostsAreNearWhatTheShardTakes(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it plays 30,000 calls a dozen times")
+		t.Skip("it plays 60,000 calls over and over")
 	}
 	w := fleetWork()
 	load := func(fsys fs.FS) (*detector.Plan, detector.Cost) {
@@ -92,7 +98,6 @@ func TestEstimatedCostsAreNearWhatTheShardTakes(t *testing.T) {
 		return set.Plan, total
 	}
 	plan, estimated := load(catalog.FS)
-	w.measure(plan) // warms the machine up
 	all := w.measure(plan)
 	t.Logf("catalogue: estimated %.0f ns and %.0f bytes, measured %.0f and %.0f", estimated.NsCall, estimated.BytesAgent, all.NsCall, all.BytesAgent)
 	if !within(estimated.BytesAgent, all.BytesAgent, 2) {
