@@ -11,6 +11,8 @@ import (
 const (
 	maxNames  = 100 // of constants, of lists and of conditions, each
 	maxValues = 100_000
+	// maxExpanded bounds the values that all names of one file stand for, each time that they are written.
+	maxExpanded = 1_000_000
 )
 
 // nameForm is the form of a name that a detector gives to something of its own.
@@ -150,6 +152,10 @@ func (r *reader) values(n *yaml.Node, what string) []*yaml.Node {
 	for _, item := range r.items(n, what) {
 		if isReference(item) {
 			if c := r.refer(item, 0, item.Value); c != nil {
+				if r.expanded += len(c.values); r.expanded > maxExpanded {
+					r.fail(item, "write them once, under conditions:", "written out, the lists of the file have more than %d values", maxExpanded)
+					return nil
+				}
 				all = append(all, c.values...)
 			}
 			continue

@@ -7,12 +7,16 @@ type linker struct {
 	plan     *Plan
 	contexts map[string]Field
 	atoms    map[string]step
+	// The exceptions of the detector under way, and of which trees.
+	excused []Exception
+	excuses **tree
 }
 
 // link makes a plan of drafts without errors.
 func link(drafts []*draft) *Plan {
 	l := linker{plan: &Plan{}, contexts: map[string]Field{}, atoms: map[string]step{}}
 	for _, d := range drafts {
+		l.excuses, l.excused = nil, nil
 		compiled, enforcer := l.compile(d)
 		enforcers := []Enforcer{enforcer}
 		for _, o := range d.overrides {
@@ -34,10 +38,7 @@ func (l *linker) compile(d *draft) (*Compiled, Enforcer) {
 	compiled := d.Compiled
 	compiled.Match = l.formula(d.match)
 	compiled.Features = l.features(d.features)
-	compiled.Exceptions = slices.Clone(d.Exceptions)
-	for i, t := range d.excuses {
-		compiled.Exceptions[i].Match = l.formula(t)
-	}
+	compiled.Exceptions = l.exceptions(d)
 	if compiled.HasRelearn && compiled.Relearn == FieldContext {
 		compiled.Relearn = l.context(d.relearn)
 	}
@@ -45,6 +46,21 @@ func (l *linker) compile(d *draft) (*Compiled, Enforcer) {
 		return &compiled, Enforcer{}
 	}
 	return &compiled, Enforcer{Compiled: &compiled, response: *d.response}
+}
+
+// exceptions gives the exceptions of a draft their formulas. Overrides that add none share the detector's.
+func (l *linker) exceptions(d *draft) []Exception {
+	if n := len(d.excuses); n > 0 && n == len(l.excused) && &d.excuses[0] == l.excuses {
+		return l.excused
+	}
+	all := slices.Clone(d.Exceptions)
+	for i, t := range d.excuses {
+		all[i].Match = l.formula(t)
+	}
+	if len(d.excuses) > 0 && l.excuses == nil {
+		l.excuses, l.excused = &d.excuses[0], all
+	}
+	return all
 }
 
 // features gives the context entries among a detector's features their fields.

@@ -157,21 +157,22 @@ func TestErrorsOfNamesSayWhereAndWhy(t *testing.T) {
 		"number as window":      {body + "constants: {limit: 5}\nwhen: count(calls, $limit) > $limit", `f.yaml:4:20: the window must be a duration with its unit (write 10s, 5m or 1d)`},
 		"infinite limit":        {body + "constants: {limit: .inf}\nwhen: count(calls, 1m) > $limit", `f.yaml:4:26: $limit is ".inf"; here a number is wanted`},
 
-		"list outside":       {head + "lists: {crown: ../crown.txt}\nmatch: {agent: $crown}", `f.yaml:4:16: a list cannot be read from "../crown.txt" (write the name of a file beside the detector, as in crown-jewels.txt)`},
-		"list of a detector": {head + "lists: {crown: f.yaml}\nmatch: {agent: $crown}", `f.yaml:4:16: a list cannot be read from "f.yaml" (write the name of a file beside the detector, as in crown-jewels.txt)`},
-		"list missing":       {head + "lists: {crown: jewel.txt}\nmatch: {agent: $crown}", `f.yaml:4:16: the list jewel.txt cannot be read: there is no such file beside the detector (did you mean "jewels.txt"?)`},
-		"list is a folder":   {head + "lists: {crown: dir.txt}\nmatch: {agent: $crown}", `f.yaml:4:16: the list dir.txt cannot be read: it is not a regular file`},
-		"list without value": {head + "lists: {crown: none.txt}\nmatch: {agent: $crown}", `f.yaml:4:16: the list none.txt has no value (empty never means all)`},
-		"list named twice":   {head + "constants: {crown: a}\nlists: {crown: jewels.txt}\nmatch: {agent: $crown}", `f.yaml:5:9: the list "crown" is named like a constant`},
-		"list unused":        {head + "lists: {crown: jewels.txt}", `f.yaml:4:9: nothing uses the list "crown" (take it out, or write $crown where it is meant)`},
-		"wrong line":         {head + "lists: {nets: jewels.txt}\nmatch: {context.ip|cidr: $nets}", `f.yaml:4:15: a line of the list jewels.txt is wrong; jewels.txt:3:2: context.ip|cidr: "ten" is not a network such as 10.0.0.0/8`},
-		"odd bytes":          {head + "lists: {odd: odd.txt}\nmatch: {agent: $odd}", `f.yaml:4:14: 2 lines of the list odd.txt are wrong; odd.txt:1:1: the line is not UTF-8; odd.txt:2:1: the value "a\tb" holds a control character (write one value a line)`},
-		"many patterns":      {head + "lists: {many: many.txt}\nmatch: {agent|contains: $many}", `f.yaml:5:25: agent|contains has 3000 patterns, more than 2000 (whole values may be more)`},
-		"large list":         {head + "lists: {large: large.txt}\nmatch: {agent: $large}", `f.yaml:4:16: the list large.txt cannot be read: it has more than 4194304 bytes`},
+		"list outside":         {head + "lists: {crown: ../crown.txt}\nmatch: {agent: $crown}", `f.yaml:4:16: a list cannot be read from "../crown.txt" (write the name of a file beside the detector, as in crown-jewels.txt)`},
+		"list of a detector":   {head + "lists: {crown: f.yaml}\nmatch: {agent: $crown}", `f.yaml:4:16: a list cannot be read from "f.yaml" (write the name of a file beside the detector, as in crown-jewels.txt)`},
+		"list missing":         {head + "lists: {crown: jewel.txt}\nmatch: {agent: $crown}", `f.yaml:4:16: the list jewel.txt cannot be read: there is no such file beside the detector (did you mean "jewels.txt"?)`},
+		"list is a folder":     {head + "lists: {crown: dir.txt}\nmatch: {agent: $crown}", `f.yaml:4:16: the list dir.txt cannot be read: it is not a regular file`},
+		"list without value":   {head + "lists: {crown: none.txt}\nmatch: {agent: $crown}", `f.yaml:4:16: the list none.txt has no value (empty never means all)`},
+		"list named twice":     {head + "constants: {crown: a}\nlists: {crown: jewels.txt}\nmatch: {agent: $crown}", `f.yaml:5:9: the list "crown" is named like a constant`},
+		"list unused":          {head + "lists: {crown: jewels.txt}", `f.yaml:4:9: nothing uses the list "crown" (take it out, or write $crown where it is meant)`},
+		"wrong line":           {head + "lists: {nets: jewels.txt}\nmatch: {context.ip|cidr: $nets}", `f.yaml:4:15: a line of the list jewels.txt is wrong; jewels.txt:3:2: context.ip|cidr: "ten" is not a network such as 10.0.0.0/8`},
+		"odd bytes":            {head + "lists: {odd: odd.txt}\nmatch: {agent: $odd}", `f.yaml:4:14: 2 lines of the list odd.txt are wrong; odd.txt:1:1: the line is not UTF-8; odd.txt:2:1: the value "a\tb" holds a control character (write one value a line)`},
+		"many patterns":        {head + "lists: {many: many.txt}\nmatch: {agent|contains: $many}", `f.yaml:5:25: agent|contains has 3000 patterns, more than 2000 (whole values may be more)`},
+		"values written often": {head + "lists: {long: long.txt}\nmatch: [" + strings.Repeat("{agent: $long},", 26) + "]", `f.yaml:5:392: written out, the lists of the file have more than 1000000 values (write them once, under conditions:)`},
+		"large list":           {head + "lists: {large: large.txt}\nmatch: {agent: $large}", `f.yaml:4:16: the list large.txt cannot be read: it has more than 4194304 bytes`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := files("f.yaml", c.text, "jewels.txt", "10.0.0.0/8\n#\n ten\n", "none.txt", "# nothing\n", "dir.txt/x.txt", "a", "odd.txt", "\xff\na\tb\nc\n",
-				"many.txt", strings.Repeat("a\n", 3000), "large.txt", strings.Repeat("#", 4<<20+1))
+				"many.txt", strings.Repeat("a\n", 3000), "large.txt", strings.Repeat("#", 4<<20+1), "long.txt", strings.Repeat("a\n", 40_000))
 			_, errs := detector.Load(fs)
 			if diff := cmp.Diff(c.want, strings.ReplaceAll(errs.Error(), "\n", "; ")); diff != "" {
 				t.Error(diff)

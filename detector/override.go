@@ -3,7 +3,12 @@ package detector
 import (
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
+
+// maxOverridden bounds the exceptions of a detector and its overrides, which have those of the detector too.
+const maxOverridden = 10_000
 
 // overrideKeys are what a detector may say anew for some tenants.
 var overrideKeys = []string{"mode", "severity", "budget", "when", "quiet", "schedule", "response", "exceptions"}
@@ -38,6 +43,7 @@ type override struct {
 	*draft
 	tenants *tree
 	pattern bool
+	added   int // its exceptions, if it has some of its own
 }
 
 // overrides reads what holds for some tenants. A tenant's own name goes before a pattern, and of the patterns
@@ -80,7 +86,7 @@ func (r *reader) override(e entry, base object, d *draft) *override {
 	}
 	v := *d
 	v.overrides = nil
-	v.Exceptions, v.excuses = slices.Clone(d.Exceptions), slices.Clone(d.excuses)
+	v.Exceptions, v.excuses = slices.Clip(d.Exceptions), slices.Clip(d.excuses) // shared where none is added
 	v.features = features{slices.Clone(d.features.list), slices.Clone(d.features.keys)}
 	r.choose(o, "severity", severityWords, func(i int) { v.Severity = severityWords[i] })
 	if r.choose(o, "mode", modeWords, func(i int) { v.Mode = Mode(i) }); o.values["mode"] != nil && v.Schedule != nil && v.Schedule.anyTime {
@@ -99,34 +105,40 @@ func (r *reader) override(e entry, base object, d *draft) *override {
 	r.respond(o, base.values["quiet"] != nil, &v)
 	if x := o.values["exceptions"]; x != nil {
 		r.exceptions(x, &v)
+		if made.added = len(v.Exceptions); made.added+d.added() > maxOverridden {
+			r.fail(x, "", "with those of the detector, the exceptions of its tenants are more than %d", maxOverridden)
+			return nil
+		}
 	}
 	made.draft = &v
 	return made
 }
 
+// added counts the exceptions of the overrides that have some of their own.
+func (d *draft) added() (n int) {
+	for _, o := range d.overrides {
+		n += o.added
+	}
+	return n
+}
+
 // tenantNames reads for whom an override is. Tenants are told apart by case.
 func (r *reader) tenantNames(e entry) (names *tree, patterns, ok bool) {
 	before := len(r.errs)
-	var texts []string
-	var tests []predicate
 	for _, n := range r.values(e.key, "a tenant") {
-		text, ok := r.text(n, "a tenant")
-		if !ok {
-			continue
-		}
-		holds := pattern("", text, "", true)
-		if excludesNothing("", holds) {
-			r.fail(n, "write it in the detector itself", "%q is every tenant", text)
-		}
-		texts, tests = append(texts, text), append(tests, holds)
-		patterns = patterns || strings.ContainsAny(text, `*?`)
+		patterns = patterns || strings.ContainsAny(n.Value, `*?`)
 	}
 	if len(r.errs) > before {
 		return nil, false, false
 	}
-	mods := modifiers{cased: true}
-	return &tree{op: stepAtom, atom: atom{
-		field: FieldTenant, name: canonical("tenant||true|false", slices.Clone(texts)), label: mods.label("tenant", true, texts),
-		holds: combine(tests, false, true),
-	}}, patterns, true
+	names = &tree{op: stepAtom, atom: atom{field: FieldTenant}}
+	what := &yaml.Node{Kind: yaml.ScalarNode, Value: "a tenant"}
+	if ok = (matcher{reader: r}).compile(&names.atom, what, e.key, FieldTenant.String(), modifiers{cased: true}); !ok {
+		return nil, false, false
+	}
+	if excludesNothing("", names.atom.holds) {
+		r.fail(e.key, "write it in the detector itself", "%q is every tenant", shorten(e.key.Value))
+		return nil, false, false
+	}
+	return names, patterns, true
 }

@@ -34,6 +34,7 @@ type reader struct {
 	constants []*constant                // of the detector under way
 	sources   []*listSource              // of its values that come from lists,
 	origins   map[*yaml.Node]*listSource // by value
+	expanded  int                        // values that names in the file stood for
 }
 
 func (r *reader) failAt(line, column int, hint, format string, args ...any) {

@@ -129,9 +129,15 @@ func (r *reader) schedule(n *yaml.Node, d *draft) {
 func (s *Schedule) always() bool {
 	utc := *s
 	utc.zone = time.UTC
-	for minute := range 7 * wholeDay {
-		if !utc.Holds(int64(minute) * int64(time.Minute)) {
-			return false
+	ends := []int{0} // what is left out begins with a day, or where hours end
+	for _, h := range s.hours {
+		ends = append(ends, h.to%wholeDay)
+	}
+	for day := range 7 {
+		for _, minute := range ends {
+			if !utc.Holds(int64(day*wholeDay+minute) * int64(time.Minute)) {
+				return false
+			}
 		}
 	}
 	return true

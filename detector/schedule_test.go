@@ -70,6 +70,19 @@ func TestAScheduleHoldsByTheClockOfItsZone(t *testing.T) {
 	}
 }
 
+func TestAScheduleThatLeavesNothingOutIsAnError(t *testing.T) {
+	for schedule, want := range map[string]bool{
+		`{days: mon-sun}`: true, `{days: [mon-wed, wed-sat]}`: false, `{hours: "00:00-24:00"}`: true, `{hours: "00:00-23:59"}`: false,
+		`{hours: ["08:00-20:00", "20:00-08:00"]}`: true, `{hours: ["08:00-20:00", "20:01-08:00"]}`: false,
+		`{days: mon-sat, hours: ["08:00-20:00", "20:00-08:00"]}`: false, `{hours: ["12:00-11:59", "11:00-12:00"]}`: true, `{hours: "12:00-11:59"}`: false,
+	} {
+		_, errs := detector.Load(files("f.yaml", head+"schedule: "+schedule+"\n"))
+		if got := len(errs) > 0; got != want {
+			t.Errorf("%s: %v", schedule, errs)
+		}
+	}
+}
+
 func TestOutsideOfItsScheduleADetectorHasAnotherMode(t *testing.T) {
 	d := scheduled(t, `{days: mon-fri, hours: "18:00-08:00", outside: alert}`)
 	for at, want := range map[string]detector.Mode{"2026-01-02T18:00:00Z": detector.Enforce, "2026-01-02T17:59:00Z": detector.Alert} {
