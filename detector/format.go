@@ -63,6 +63,7 @@ var keyOrders = map[string][]string{
 	"warmup":       warmupKeys,
 	"schedule":     scheduleKeys,
 	"response":     responseKeys,
+	"escalate":     escalateKeys,
 	"exceptions":   exceptionKeys,
 	"tests":        testKeys,
 	"tests.calls":  testCallsKeys,
@@ -173,11 +174,24 @@ func (f *formatter) grow(p *part) {
 			kid := &part{value: item, path: p.path, at: place{item.Line, item.Column}, column: n.Column, up: p}
 			if n.Style&yaml.FlowStyle != 0 {
 				kid.column = item.Column
+			} else {
+				kid.at = f.hyphen(item, n.Column)
 			}
 			f.grow(kid)
 			p.kids = append(p.kids, kid)
 		}
 	}
+}
+
+// hyphen returns where the hyphen of an item is: in front of it, on its line or above.
+func (f *formatter) hyphen(item *yaml.Node, column int) place {
+	for line := item.Line; line > 0; line-- {
+		p := place{line, column}
+		if f.char(p) == '-' && strings.Trim(string(f.chars[line-1][:column-1]), "- ") == "" {
+			return p
+		}
+	}
+	return place{item.Line, item.Column}
 }
 
 // sorted returns the entries of a mapping in the order of the manual.

@@ -153,6 +153,7 @@ func FuzzFormat(f *testing.F) {
 		"# h\n\n# c\ntitle: 'x' # t\nid: x\nwhen: >\n  count(calls, 1m)\n   > 1\n\n# foot\n---\nid: y\ntitle: y\nwhen: |2\n    count(calls, 1m) > 1\n",
 		"id: x\ntitle: x\nwhen: count(calls, 1m) > 1\nmatch: {any: [{agent: [a, # c\n b]}, not: {action: \"#\"}]}\n",
 		"tests:\n- # c\n  name: x\n  # d\n- # e\n  - f\n# g\n  # h\n", "a: \"b\\\n  c\" # d\n? e\n: f\n", "a: '\n\n b'\n", "- a\n", "a: |+\n  b\n\n",
+		"s:\n- # c\n  # d)- # e\n\n - f #", "s:\n-\n\n  - a\n-\n  # b\n  - c\n",
 	} {
 		f.Add(seed)
 	}
