@@ -26,9 +26,9 @@ type KeyChange struct {
 	Now    string `json:"now,omitempty"`
 }
 
-// Diff returns the detectors that are not the same in both sets, by id.
+// Diff returns the detectors that are not the same in both sets, by key.
 func Diff(before, now *Set) []Change {
-	was, is := before.byID(), now.byID()
+	was, is := before.byKey(), now.byKey()
 	ids := maps.Clone(was)
 	maps.Copy(ids, is)
 	changes := []Change{}
@@ -46,12 +46,22 @@ func Diff(before, now *Set) []Change {
 	return changes
 }
 
-func (s *Set) byID() map[string]*draft {
+func (s *Set) byKey() map[string]*draft {
 	all := map[string]*draft{}
 	for _, d := range s.drafts {
-		all[d.ID] = d
+		all[d.Key()] = d
 	}
 	return all
+}
+
+// KeysChanged returns what became of the keys from one text of a detector to another; none where a text is
+// no YAML.
+func KeysChanged(before, now string) []KeyChange {
+	was, is := (&reader{}).documents([]byte(before)), (&reader{}).documents([]byte(now))
+	if len(was) != 1 || len(is) != 1 {
+		return []KeyChange{}
+	}
+	return diffKeys(was[0], is[0])
 }
 
 // diffKeys compares two documents key by key, in the order of the text.

@@ -44,6 +44,7 @@ type draft struct {
 	line     int
 	idNode   *yaml.Node
 	root     *yaml.Node // the document
+	text     string     // likewise
 	match    *tree
 	features features
 	excuses  []*tree      // the matches of Exceptions, by index

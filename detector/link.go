@@ -42,7 +42,7 @@ func (l *linker) compile(d *draft) (*Compiled, Enforcer) {
 	if compiled.HasRelearn && compiled.Relearn == FieldContext {
 		compiled.Relearn = l.context(d.relearn)
 	}
-	if !compiled.enforces() {
+	if compiled.Canary || !compiled.enforces() {
 		return &compiled, Enforcer{}
 	}
 	return &compiled, Enforcer{Compiled: &compiled, response: *d.response}

@@ -25,6 +25,7 @@ const (
 // listFile is a file of values that a detector file names.
 type listFile struct {
 	name      string // as the detector file writes it
+	file      string // where it lies
 	data      []byte
 	err, hint string // why it cannot be read
 }
@@ -37,9 +38,14 @@ func (l listFile) equal(other listFile) bool {
 func (t *text) readLists(files fs.FS) {
 	for _, name := range listNames(t.data) {
 		l := listFile{name: name}
-		full := path.Join(path.Dir(t.name), name)
 		var err error
-		if l.data, err = readList(files, full); err != nil {
+		for _, dir := range besides(t.name) {
+			l.file = path.Join(dir, name)
+			if l.data, err = readList(files, l.file); !errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+		}
+		if err != nil {
 			l.data, l.err = nil, err.Error()
 			if errors.Is(err, fs.ErrNotExist) {
 				l.err, l.hint = "there is no such file beside the detector", didYouMean(name, listsBeside(files, path.Dir(t.name)))
@@ -135,7 +141,7 @@ func (r *reader) fileValues(n *yaml.Node) []*yaml.Node {
 		r.fail(n, found.hint, "the list %s cannot be read: %s", name, found.err)
 		return nil
 	}
-	source := &listSource{file: path.Join(path.Dir(r.file), name), node: n}
+	source := &listSource{file: found.file, node: n}
 	r.sources = append(r.sources, source)
 	return r.lineValues(source, found.data)
 }

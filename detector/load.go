@@ -135,7 +135,7 @@ func readAtMost(files fs.FS, name string, bytes int64) ([]byte, error) {
 func assemble(texts []text) (*Set, Errors) {
 	var all []*draft
 	var errs Errors
-	owners := map[string]*draft{}
+	owners := map[string]*draft{} // by key
 	for _, t := range texts {
 		drafts, fileErrs := parse(t)
 		if len(fileErrs) == 0 {
@@ -155,11 +155,15 @@ func assemble(texts []text) (*Set, Errors) {
 	slices.SortStableFunc(all, func(a, b *draft) int {
 		return cmp.Or(strings.Compare(a.file, b.file), cmp.Compare(a.line, b.line))
 	})
+	return newSet(all), errs
+}
+
+func newSet(all []*draft) *Set {
 	set := &Set{Plan: link(all), drafts: all}
 	for _, d := range all {
 		set.Sources = append(set.Sources, Source{File: d.file, Line: d.line, Tests: d.tests, Response: d.response})
 	}
-	return set, errs
+	return set
 }
 
 // parse reads the detectors of one file.
@@ -173,16 +177,20 @@ func parse(t text) ([]*draft, Errors) {
 	for i, root := range roots {
 		d := r.detector(root)
 		d.root = root
-		d.Version = r.version(roots, i)
+		d.Canary = inCanary(t.name)
+		for _, o := range d.overrides {
+			o.Canary = d.Canary
+		}
+		d.text = r.textOf(roots, i)
+		d.Version = r.version(d.text)
 		drafts = append(drafts, d)
 	}
 	r.errs.sort()
 	return drafts, r.errs
 }
 
-// version hashes the text of one document, without what parts it from its neighbours, and the
-// lists that it names.
-func (r *reader) version(roots []*yaml.Node, i int) string {
+// textOf returns the text of one document, without what parts it from its neighbours.
+func (r *reader) textOf(roots []*yaml.Node, i int) string {
 	end := len(r.lines)
 	if i+1 < len(roots) {
 		end = roots[i+1].Line - 1
@@ -195,8 +203,13 @@ func (r *reader) version(roots []*yaml.Node, i int) string {
 		}
 		lines = lines[:len(lines)-1]
 	}
+	return strings.Join(lines, "\n")
+}
+
+// version hashes the text of a document and the lists that it names.
+func (r *reader) version(text string) string {
 	h := sha256.New()
-	h.Write([]byte(strings.Join(lines, "\n")))
+	h.Write([]byte(text))
 	for _, c := range r.constants {
 		if c.what == "list" {
 			for _, v := range c.values {
@@ -212,7 +225,7 @@ func claim(owners map[string]*draft, drafts []*draft) Errors {
 	var errs Errors
 	own := map[string]*draft{}
 	for _, d := range drafts {
-		first := cmp.Or(owners[d.ID], own[d.ID])
+		first := cmp.Or(owners[d.Key()], own[d.Key()])
 		if first != nil {
 			errs = append(errs, &Error{
 				File: d.file, Line: d.idNode.Line, Column: d.idNode.Column,
@@ -220,11 +233,11 @@ func claim(owners map[string]*draft, drafts []*draft) Errors {
 			})
 			continue
 		}
-		own[d.ID] = d
+		own[d.Key()] = d
 	}
 	if len(errs) == 0 {
-		for id, d := range own {
-			owners[id] = d
+		for key, d := range own {
+			owners[key] = d
 		}
 	}
 	return errs

@@ -157,6 +157,9 @@ type Compiled struct {
 	Severity    string
 	Tags        []string
 	Mode        Mode
+	// Canary says that the detector runs beside the live one of its ID, to be compared with it. It observes,
+	// whatever Mode its file says it has once it is live.
+	Canary bool
 
 	Match   Formula // nil matches every call
 	GroupBy Entity
