@@ -1,6 +1,6 @@
 // Command bench runs the benchmarks behind the figures that the project claims for speed
-// and memory, and writes bench/results/spine.json and spine.md. docs/benchmarks.md says
-// what each figure means.
+// and memory, and writes them into bench/results: spine.json and spine.md, backtest.json and
+// backtest.md. docs/benchmarks.md says what each figure means.
 package main
 
 import (
@@ -10,10 +10,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,10 +43,16 @@ func run(ctx context.Context, out, only string) error {
 	if err != nil {
 		return err
 	}
-	r := report.New(root, "Speed and memory", seed, time.Now())
+	began := time.Now()
+	reports := map[string]*report.Report{}
 	for _, s := range suites {
 		if !strings.Contains(s.name, only) {
 			continue
+		}
+		r := reports[s.results()]
+		if r == nil {
+			r = report.New(root, titles[s.results()], seed, began)
+			reports[s.results()] = r
 		}
 		fmt.Fprintln(os.Stderr, s.command())
 		results, err := s.run(ctx, root)
@@ -53,7 +61,12 @@ func run(ctx context.Context, out, only string) error {
 		}
 		s.report(r, results)
 	}
-	return r.Write(filepath.Join(root, out), "spine")
+	for _, name := range slices.Sorted(maps.Keys(reports)) {
+		if err := reports[name].Write(filepath.Join(root, out), name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run runs the suite's benchmarks and shows what they write.

@@ -15,6 +15,7 @@ type suite struct {
 	time    string // -benchtime
 	count   int
 	figures []figure
+	file    string // of the results; empty: spine
 }
 
 // figure is the median of what a benchmark reports.
@@ -36,7 +37,9 @@ func (s *suite) args() []string {
 }
 
 // oneCore says whether a suite measures work; the others measure engines that run beside.
-func (s *suite) oneCore() bool { return s.name == "detect" || s.name == "guard" || s.name == "memory" }
+func (s *suite) oneCore() bool {
+	return s.name == "detect" || s.name == "guard" || s.name == "memory" || s.name == "backtest"
+}
 
 // command is the suite as one would type it.
 func (s *suite) command() string {
@@ -104,4 +107,5 @@ var suites = []suite{
 			{name: "archive to the embedded ClickHouse", bench: "BenchmarkArchive", unit: "rows/s", as: "rows/s"},
 		},
 	},
+	backtest,
 }
