@@ -72,7 +72,7 @@ func (e *entity) advance(at position) bool {
 
 // seenSince is from when on the watch's rule could see what the entity does: before it was loaded nobody
 // looked. It is never where the peers were not told yet.
-func (w *watch) seenSince(e *entity) int64 { return max(e.first, w.peers.tenants().since) }
+func (w *watch) seenSince(e *entity) int64 { return max(e.first, w.peers.widest().since) }
 
 // abstained reports whether the call at t is the first that the rule matches in as long a past of the
 // entity as the warm-up asks for, and none had to be seen.
@@ -110,7 +110,7 @@ func (s *Shard) appear(e *entity, t int64) {
 
 // tellLoaded tells the peers, once, that the rule is there from t on.
 func (s *Shard) tellLoaded(e *entity, r *rule, t int64) {
-	if e.peers.of(r).tenants().since == never {
+	if e.peers.of(r).widest().since == never {
 		s.tell(e, r, toldLoaded, 0, uint64(t))
 	}
 }

@@ -160,14 +160,6 @@ func newPeerRule(r *rule) *peerRule {
 	return p
 }
 
-// tenants returns what the rule's entities of the whole tenant showed.
-func (p *peerRule) tenants() *peerRule {
-	if p.wide != nil {
-		return p.wide
-	}
-	return p
-}
-
 // of returns what the peers showed of a rule.
 func (p *peers) of(r *rule) *peerRule {
 	for _, pr := range p.rules {
