@@ -35,6 +35,8 @@ type Detection struct {
 	Features []Sample `json:"features"`
 	// Graph is what the access graph knew of the call; nil where it is off.
 	Graph *Graph `json:"graph,omitempty"`
+	// Step is the step of a graded answer, from 1 on, whether or not anybody is stopped; 0 where the answer is not graded.
+	Step int `json:"step,omitempty"`
 	// Revocation is the id of the revocation that answers this detection; empty if none does.
 	Revocation string `json:"revocation,omitempty"`
 }

@@ -12,11 +12,12 @@ import (
 var (
 	detectorKeys = []string{
 		"id", "title", "description", "severity", "tags", "mode", "constants", "lists", "conditions", "match", "group_by", "within", "baseline",
-		"slot", "budget", "warmup", "relearn", "when", "quiet", "schedule", "response", "exceptions", "tenants", "tests",
+		"slot", "budget", "warmup", "relearn", "when", "quiet", "schedule", "response", "escalate", "exceptions", "tenants", "tests",
 	}
 	baselineKeys  = []string{"feature", "weight", "season", "memory"}
 	warmupKeys    = []string{"calls", "slots", "time", "peers"}
 	responseKeys  = []string{"action", "scope", "for"}
+	escalateKeys  = []string{"within"}
 	exceptionKeys = []string{"match", "until", "owner", "reason"}
 )
 
@@ -32,6 +33,7 @@ const (
 const (
 	maxSlot       = day
 	maxResponse   = 30 * day
+	maxSteps      = 10
 	maxWarmup     = 1_000_000
 	maxWarmupTime = 30 * day
 	leastPeers    = 3
@@ -40,18 +42,18 @@ const (
 // draft is a checked detector whose conditions are not yet part of a plan.
 type draft struct {
 	Compiled
-	file     string
-	line     int
-	idNode   *yaml.Node
-	root     *yaml.Node // the document
-	text     string     // likewise
-	match    *tree
-	features features
-	excuses  []*tree      // the matches of Exceptions, by index
-	memories []*yaml.Node // of Evidence, by index; nil where it does not say
-	relearn  string       // the context entry, where Relearn is FieldContext
-	response *Response
-	tests    []Test
+	file      string
+	line      int
+	idNode    *yaml.Node
+	root      *yaml.Node // the document
+	text      string     // likewise
+	match     *tree
+	features  features
+	excuses   []*tree      // the matches of Exceptions, by index
+	memories  []*yaml.Node // of Evidence, by index; nil where it does not say
+	relearn   string       // the context entry, where Relearn is FieldContext
+	responses []Response   // by step
+	tests     []Test
 
 	overrides []override
 }

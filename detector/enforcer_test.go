@@ -25,6 +25,17 @@ func TestOnlyTheModeEnforceGivesAnEnforcer(t *testing.T) {
 	}
 }
 
+func TestAnEnforcerAnswersWithTheStepOfTheDetection(t *testing.T) {
+	p := load(t, head+"mode: enforce\nresponse: [{action: throttle, scope: agent, for: 5m}, {action: revoke, scope: identity, for: 1h}]\nescalate: {within: 1h}\n").Plan
+	d := p.Detectors[0]
+	for step, want := range []detector.Action{detector.Throttle, detector.Throttle, detector.Revoke, detector.Revoke} {
+		e, ok := p.EnforcerOf(0, &detector.Detection{Detector: d.ID, Version: d.Version, Mode: "enforce", Step: step})
+		if !ok || e.Response().Action != want {
+			t.Errorf("step %d: %v %+v, want %v", step, ok, e.Response(), want)
+		}
+	}
+}
+
 // Whoever forges an Enforcer around a detector that observes has no response to give: no
 // action, no time.
 func TestAForgedEnforcerHasNoResponse(t *testing.T) {

@@ -63,6 +63,7 @@ var keyOrders = map[string][]string{
 	"warmup":       warmupKeys,
 	"schedule":     scheduleKeys,
 	"response":     responseKeys,
+	"escalate":     escalateKeys,
 	"exceptions":   exceptionKeys,
 	"tests":        testKeys,
 	"tests.calls":  testCallsKeys,

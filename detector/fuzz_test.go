@@ -81,8 +81,13 @@ func use(t *testing.T, set *detector.Set) {
 	for d, i := range all {
 		d.For("test-1").Match.Eval(bits)
 		for _, at := range []int64{math.MinInt64, 0, 1774747800e9, math.MaxInt64} {
-			if mode, ok := d.ModeAt(at); ok != d.FiresAt(at) || mode > detector.Enforce || d.QuietAt(at) > d.Quiet || d.QuietAt(at) < 0 {
-				t.Errorf("at %d: mode %v, fires %v, quiet for %v of %v", at, mode, ok, d.QuietAt(at), d.Quiet)
+			if mode, ok := d.ModeAt(at); ok != d.FiresAt(at) || mode > detector.Enforce || d.QuietAt(at, 0) > d.Quiet || d.QuietAt(at, 0) < 0 {
+				t.Errorf("at %d: mode %v, fires %v, quiet for %v of %v", at, mode, ok, d.QuietAt(at, 0), d.Quiet)
+			}
+			for i, quiet := range d.Steps {
+				if got := d.QuietAt(at, i); got > quiet || got < 0 || d.Escalate <= 0 {
+					t.Errorf("at %d: step %d is quiet for %v of %v, escalates within %v", at, i, got, quiet, d.Escalate)
+				}
 			}
 			found := detector.Detection{Detector: d.ID, Version: d.Version, Tenant: "test-1", Mode: "enforce"}
 			if e, ok := p.EnforcerOf(i, &found); ok && (e.Response().Action == 0 || e.Response().For <= 0) {

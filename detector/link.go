@@ -45,7 +45,7 @@ func (l *linker) compile(d *draft) (*Compiled, Enforcer) {
 	if compiled.Canary || !compiled.enforces() {
 		return &compiled, Enforcer{}
 	}
-	return &compiled, Enforcer{Compiled: &compiled, response: *d.response}
+	return &compiled, Enforcer{Compiled: &compiled, responses: d.responses}
 }
 
 // exceptions gives the exceptions of a draft their formulas. Overrides that add none share the detector's.

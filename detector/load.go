@@ -34,9 +34,8 @@ type Source struct {
 	File  string
 	Line  int
 	Tests []Test
-	// Response is what the file says that the detector would do in enforce; nil where it does not say. It is
-	// for backtests: without an Enforcer nothing can be stopped by it.
-	Response *Response
+	// Supposed is what the file says that the detector would do in enforce, by step; nil where it does not say.
+	Supposed []Supposed
 }
 
 // Load reads all .yaml and .yml files of a file system, except hidden ones. The Set holds the
@@ -161,7 +160,7 @@ func assemble(texts []text) (*Set, Errors) {
 func newSet(all []*draft) *Set {
 	set := &Set{Plan: link(all), drafts: all}
 	for _, d := range all {
-		set.Sources = append(set.Sources, Source{File: d.file, Line: d.line, Tests: d.tests, Response: d.response})
+		set.Sources = append(set.Sources, Source{File: d.file, Line: d.line, Tests: d.tests, Supposed: suppose(d.responses)})
 	}
 	return set
 }

@@ -11,7 +11,7 @@ import (
 const maxOverridden = 10_000
 
 // overrideKeys are what a detector may say anew for some tenants.
-var overrideKeys = []string{"mode", "severity", "budget", "when", "quiet", "schedule", "response", "exceptions"}
+var overrideKeys = []string{"mode", "severity", "budget", "when", "quiet", "schedule", "response", "escalate", "exceptions"}
 
 // Override is a detector as some tenants have it. It has the ID, the version, the match and the
 // baselines of the detector, so what was learned stays whatever is overridden, except where

@@ -153,7 +153,7 @@ func TestErrorsOfTenantsAndSchedulesSayWhereAndWhy(t *testing.T) {
 		"no tenants":           {head + "tenants: {}", `4:10: tenants is empty (leave it out)`},
 		"a list":               {head + "tenants: [a]", `4:10: tenants must be a mapping, not a list (write NAME: …)`},
 		"unknown key":          {head + "tenants: {a: {mod: alert}}", `4:15: an override has no key "mod" (did you mean "mode"?)`},
-		"match":                {head + "tenants: {a: {match: {agent: b}}}", `4:15: an override has no key "match" (known: mode, severity, budget, when, quiet, schedule, response, exceptions)`},
+		"match":                {head + "tenants: {a: {match: {agent: b}}}", `4:15: an override has no key "match" (known: mode, severity, budget, when, quiet, schedule, response, escalate, exceptions)`},
 		"unknown mode":         {head + "tenants: {a: {mode: enforced}}", `4:21: mode cannot be "enforced" (did you mean "enforce"?)`},
 		"enforce, no response": {head + "tenants: {a: {mode: enforce}}", `4:21: mode enforce needs a response (add response: {action: revoke, scope: agent, for: 15m})`},
 		"budget, no baseline":  {head + "tenants: {a: {budget: 1 per 1000 agent-days}}", `4:15: budget means nothing without a baseline (add baseline: or leave it out)`},

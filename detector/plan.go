@@ -198,8 +198,13 @@ type Compiled struct {
 	// its calls carry. HasRelearn says whether there is one.
 	Relearn    Field
 	HasRelearn bool
-	// Quiet is for how long after a detection the same entity does not fire again.
+	// Quiet is for how long after a detection the same entity does not fire again; QuietAt knows the steps.
 	Quiet time.Duration
+	// Steps are those of a graded answer: for how long the same entity does not fire again after each. It is nil where
+	// every detection is answered alike. A detection takes the step after that of the one before if it comes within
+	// Escalate after the end of its quiet time, else the first; the last one repeats.
+	Steps    []time.Duration
+	Escalate time.Duration
 	// Schedule is when the detector may fire; nil: at any time. ModeAt asks it.
 	Schedule *Schedule
 	// Overrides are the detector as some tenants have it: of those whose Tenants holds, the first.
@@ -228,11 +233,18 @@ const (
 // detector whose mode is enforce, always or in a part of its schedule.
 type Enforcer struct {
 	*Compiled
-	response Response
+	responses []Response // by step; one where the answer is not graded
+	step      int
 }
 
-// Response returns what the enforcer does when it fires.
-func (e Enforcer) Response() Response { return e.response }
+// Response returns what the enforcer does when it fires: its first step, or that of the detection which
+// EnforcerOf was asked about.
+func (e Enforcer) Response() Response {
+	if len(e.responses) == 0 {
+		return Response{}
+	}
+	return e.responses[min(e.step, len(e.responses)-1)]
+}
 
 // Plan is what a set of detectors needs computed. It is immutable and shared by all shards.
 type Plan struct {
@@ -261,6 +273,7 @@ func (p *Plan) EnforcerOf(i int, found *Detection) (Enforcer, bool) {
 	if e.Compiled == nil || e.ID != found.Detector || e.Version != found.Version || found.Mode != Enforce.String() {
 		return Enforcer{}, false
 	}
+	e.step = max(found.Step-1, 0)
 	return e, true
 }
 

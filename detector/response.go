@@ -24,20 +24,21 @@ func (r *reader) respond(o object, hasQuiet bool, d *draft) {
 		r.schedule(schedule, d)
 	}
 	if v := o.values["response"]; v != nil {
-		if response, ok := r.response(v); ok {
-			d.response = &response
+		if steps, ok := r.steps(v); ok {
+			d.responses = steps
 			if !hasQuiet {
-				d.Quiet = response.For
+				d.Quiet = steps[0].For
 			}
 		}
-	} else if n := cmp.Or(o.values["mode"], schedule); n != nil && d.response == nil && d.enforces() {
+	} else if n := cmp.Or(o.values["mode"], schedule); n != nil && len(d.responses) == 0 && d.enforces() {
 		r.fail(n, "add response: {action: revoke, scope: agent, for: 15m}", "mode enforce needs a response")
 	}
 	if v := o.values["quiet"]; v != nil {
 		if q, ok := r.duration(v, "quiet", time.Second, maxResponse); ok {
-			d.Quiet = q
+			d.Quiet, hasQuiet = q, true
 		}
 	}
+	r.escalate(o, hasQuiet, d)
 }
 
 func (r *reader) response(n *yaml.Node) (Response, bool) {

@@ -69,25 +69,30 @@ func (c *Compiled) FiresAt(at int64) bool {
 	return c.Schedule == nil || c.Schedule.anyTime || c.Schedule.Holds(at)
 }
 
-// QuietAt is for how long the same entity does not fire again after a detection at a time: for Quiet, but
-// no longer than until the schedule lets the detector do more than it did.
-func (c *Compiled) QuietAt(at int64) time.Duration {
+// QuietAt is for how long the same entity does not fire again after a detection at a time, which takes step i of a
+// graded answer: for Quiet or as long as the step, but no longer than until the schedule lets the detector do more
+// than it did.
+func (c *Compiled) QuietAt(at int64, step int) time.Duration {
+	quiet := c.Quiet
+	if step < len(c.Steps) {
+		quiet = c.Steps[step]
+	}
 	mode, fired := c.ModeAt(at)
 	if c.Schedule == nil || !fired || mode >= max(c.Mode, c.Schedule.outside) {
-		return c.Quiet
+		return quiet
 	}
 	// Hours begin with a minute, and come again in a week, or in two where clocks are turned.
 	next := at - at%int64(time.Minute)
 	for range 2 * 7 * wholeDay {
 		next += int64(time.Minute)
-		if next-at >= int64(c.Quiet) {
+		if next-at >= int64(quiet) {
 			break
 		}
 		if m, ok := c.ModeAt(next); ok && m > mode {
 			return time.Duration(next - at)
 		}
 	}
-	return c.Quiet
+	return quiet
 }
 
 // enforces says whether the detector enforces at any time.

@@ -104,12 +104,12 @@ func TestQuietEndsWhereTheScheduleLetsADetectorDoMore(t *testing.T) {
 		{`{days: sun, hours: "18:00-08:00", outside: alert}`, "2026-01-02T19:00:00Z", 47 * time.Hour},              // later
 		{`{hours: "02:00-04:00", timezone: Europe/Berlin, outside: observe}`, "2026-03-29T00:59:00Z", time.Minute}, // at 03:00, which comes after 01:59
 	} {
-		if got := scheduled(t, c.schedule).QuietAt(unix(t, c.at)); got != c.want {
+		if got := scheduled(t, c.schedule).QuietAt(unix(t, c.at), 0); got != c.want {
 			t.Errorf("%s: quiet at %s for %v, want %v", c.schedule, c.at, got, c.want)
 		}
 	}
 	d := load(t, head+"mode: alert\nresponse: {action: revoke, scope: agent, for: 2d}\nschedule: {hours: \"08:00-18:00\", outside: enforce}\n").Plan.Detectors[0]
-	if got := d.QuietAt(unix(t, "2026-01-02T17:59:00Z")); got != time.Minute {
+	if got := d.QuietAt(unix(t, "2026-01-02T17:59:00Z"), 0); got != time.Minute {
 		t.Errorf("quiet for %v, want until it may enforce", got)
 	}
 }

@@ -55,7 +55,7 @@ func readSchema(t *testing.T) *schema {
 func TestSchemaAndLoaderKnowTheSameKeys(t *testing.T) {
 	s := readSchema(t)
 	for name, want := range map[string][]string{
-		"detector": detectorKeys, "baseline": baselineKeys, "warmup": warmupKeys, "response": responseKeys,
+		"detector": detectorKeys, "baseline": baselineKeys, "warmup": warmupKeys, "response": responseKeys, "escalate": escalateKeys,
 		"exception": exceptionKeys, "schedule": scheduleKeys, "override": overrideKeys, "test": testKeys, "calls": testCallsKeys, "expect": expectKeys,
 	} {
 		def := s.Defs[name]
@@ -162,11 +162,16 @@ func TestTheSchemaRefusesWrongShapes(t *testing.T) {
 	const right = learned + ", when: 'count(calls, 1m) > 1'"
 	for yamlText, want := range map[string]bool{
 		right + "}": true,
-		right + ", match: {action|startswith: [a, b], any: [{agent: x}]}}":                                            true,
-		right + ", response: {action: revoke, scope: agent, for: 15m}}":                                               true,
-		right + ", constants: {users: [a, 7, true], net: 10.0.0.0/8}, match: {agent: $users, context.ip|cidr: $net}}": true,
-		right + ", constants: {Users: [a]}, match: {agent: $Users}}":                                                  false,
-		right + ", constants: {users: []}, match: {agent: $users}}":                                                   false,
+		right + ", match: {action|startswith: [a, b], any: [{agent: x}]}}":                                                                  true,
+		right + ", response: {action: revoke, scope: agent, for: 15m}}":                                                                     true,
+		right + ", response: [{action: throttle, scope: agent, for: 5m}, {action: revoke, scope: agent, for: 1h}], escalate: {within: 1h}}": true,
+		right + ", response: [], escalate: {within: 1h}}":                                                                                   false,
+		right + ", response: [{action: throttle, scope: agent}], escalate: {within: 1h}}":                                                   false,
+		right + ", escalate: {within: 1h}}":                                                                                                 false,
+		right + ", response: [{action: throttle, scope: agent, for: 5m}, {action: revoke, scope: agent, for: 1h}], escalate: {after: 1h}}":  false,
+		right + ", constants: {users: [a, 7, true], net: 10.0.0.0/8}, match: {agent: $users, context.ip|cidr: $net}}":                       true,
+		right + ", constants: {Users: [a]}, match: {agent: $Users}}":                                                                        false,
+		right + ", constants: {users: []}, match: {agent: $users}}":                                                                         false,
 		right + ", constants: {}}": false,
 		right + ", lists: {crown: /etc/passwd}, match: {resource: $crown}}":                                              false,
 		right + ", lists: {crown: [a.txt]}, match: {resource: $crown}}":                                                  false,

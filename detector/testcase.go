@@ -15,7 +15,7 @@ var (
 		"at", "repeat", "every", "burst", "jitter", "tenant", "agent", "identity", "session", "chain", "action",
 		"resource", "outcome", "latency", "bytes_in", "bytes_out", "context",
 	}
-	expectKeys = []string{"detections", "first_at", "entity", "mode", "known"}
+	expectKeys = []string{"detections", "first_at", "entity", "mode", "steps", "known"}
 )
 
 // The bounds of a test.
@@ -87,6 +87,8 @@ type Expect struct {
 	Entity string
 	// Mode is that of the first detection, as schedules and overrides make it; empty for any.
 	Mode string
+	// Steps are those that the detections take of a graded answer, in order and from 1 on; nil for any.
+	Steps []int
 	// Known is whether the baseline of the last call's entity has seen enough to speak by the
 	// end; nil where the test does not say.
 	Known *bool
@@ -278,6 +280,15 @@ func (r *reader) expect(n *yaml.Node) Expect {
 	if v := o.values["known"]; v != nil {
 		if known, ok := r.boolean(v, "known"); ok {
 			e.Known = &known
+		}
+	}
+	if v := o.values["steps"]; v != nil {
+		for _, item := range r.items(v, "steps") {
+			step, _ := r.integer(item, "a step", 1, maxSteps)
+			e.Steps = append(e.Steps, int(step))
+		}
+		if e.Bound != Exactly || e.Count != len(e.Steps) {
+			r.fail(v, "write one for each of so many", "steps needs detections: exactly %d beside it", len(e.Steps))
 		}
 	}
 	if (e.HasFirst || e.Entity != "" || e.Mode != "") && (e.Count == 0 || e.Bound == AtMost) {

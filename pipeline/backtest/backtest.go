@@ -3,6 +3,7 @@ package backtest
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"gonum.org/v1/gonum/mathext"
@@ -150,7 +151,7 @@ func (p *played) report(opt Options) *Report {
 			base = n.all // it knows everybody from the first call on
 		}
 		one.over(base, allowed(d)*float64(base), len(d.Evidence) > 0)
-		if s.responses[i] != nil {
+		if len(s.responses[i]) > 0 {
 			promised += allowed(d) * float64(n.known)
 		}
 		for _, h := range hits[:min(len(hits), opt.Examples)] {
@@ -203,9 +204,10 @@ func (r *HitRate) over(units int, promised float64, hasBudget bool) {
 // (Garwood 1936).
 func poissonUpper(n int) float64 { return mathext.GammaIncRegInv(float64(n)+1, 0.95) }
 
-func responseText(r *detector.Response) string {
-	if r == nil {
-		return ""
+func responseText(steps []detector.Supposed) string {
+	var texts []string
+	for _, r := range steps {
+		texts = append(texts, r.Action().String()+" "+r.Scope().String()+" for "+r.For().String())
 	}
-	return r.Action.String() + " " + r.Scope.String() + " for " + r.For.String()
+	return strings.Join(texts, ", then ")
 }

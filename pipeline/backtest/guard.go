@@ -18,12 +18,12 @@ type subject struct {
 func newGuard() *guard { return &guard{map[subject]int64{}} }
 
 // kill carries out a response to a detection.
-func (g *guard) kill(r detector.Response, d *detector.Detection) {
-	if r.Action == detector.Throttle {
+func (g *guard) kill(r detector.Supposed, d *detector.Detection) {
+	if r.Action() == detector.Throttle {
 		return // slows the agent down, and stops nothing
 	}
-	s := subjectOf(r.Scope, d)
-	g.until[s] = max(g.until[s], d.Time.UnixNano()+int64(r.For))
+	s := subjectOf(r.Scope(), d)
+	g.until[s] = max(g.until[s], d.Time.UnixNano()+int64(r.For()))
 }
 
 // subjectOf is what a response means where the call lacks the scope's field: the agent.

@@ -9,9 +9,9 @@ import (
 // version is a set of detectors that history is played to, and what each would answer.
 type version struct {
 	set       *detector.Set
-	as        string               // the mode that is supposed; empty: each has its own
-	responses []*detector.Response // by detector, as it stands in its file; nil: it stops nobody
-	counted   bool                 // days are counted, for rates
+	as        string                // the mode that is supposed; empty: each has its own
+	responses [][]detector.Supposed // by detector and step, as they stand in its file; nil: it stops nobody
+	counted   bool                  // days are counted, for rates
 	shard     shard.Options
 }
 
@@ -20,31 +20,27 @@ type version struct {
 func newVersion(set *detector.Set, as string) version {
 	v := version{set: set, as: as}
 	for i := range set.Plan.Detectors {
-		var response *detector.Response
-		switch e, ok := set.Plan.Enforcer(i); {
-		case as == detector.Enforce.String():
-			response = set.Sources[i].Response
-		case as == "" && ok:
-			r := e.Response()
-			response = &r
+		var steps []detector.Supposed
+		if _, ok := set.Plan.Enforcer(i); as == detector.Enforce.String() || as == "" && ok {
+			steps = set.Sources[i].Supposed
 		}
-		v.responses = append(v.responses, response)
+		v.responses = append(v.responses, steps)
 	}
 	return v
 }
 
 // response is what answers a detection: in a supposed mode what stands in the file, else what production would
 // do, which depends on the tenant and the schedule.
-func (v *version) response(d *shard.Detected) *detector.Response {
+func (v *version) response(d *shard.Detected) (r detector.Supposed, ok bool) {
 	if v.as != "" {
-		return v.responses[d.Index]
+		steps := v.responses[d.Index]
+		if len(steps) == 0 {
+			return r, false
+		}
+		return steps[min(max(d.Step-1, 0), len(steps)-1)], true
 	}
 	e, ok := v.set.Plan.EnforcerOf(d.Index, &d.Detection)
-	if !ok {
-		return nil
-	}
-	r := e.Response()
-	return &r
+	return detector.Suppose(e.Response()), ok
 }
 
 // Hit is a detection that history led to.
@@ -96,8 +92,8 @@ func (s *side) call(c *telemetry.Call, src shard.Source, stray bool, number int6
 	}
 	for i, d := range s.player.call(c, src, stray) {
 		h := Hit{Detection: d.Detection, index: d.Index, call: number}
-		if r := s.response(&s.player.found[i]); r != nil && !s.guard.denies(c) {
-			s.guard.kill(*r, &s.player.found[i].Detection)
+		if r, ok := s.response(&s.player.found[i]); ok && !s.guard.denies(c) {
+			s.guard.kill(r, &s.player.found[i].Detection)
 			h.Killed = true
 		}
 		if !report {

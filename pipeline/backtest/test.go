@@ -52,6 +52,11 @@ func judge(want detector.Expect, got Outcome) string {
 	if n == 0 {
 		return ""
 	}
+	for i, step := range want.Steps { // as many as there are detections
+		if got := got.Detections[i].Step; got != step {
+			return fmt.Sprintf("detection %d takes step %d, want %d", i+1, got, step)
+		}
+	}
 	if first := got.Offsets[0]; want.HasFirst && (first < want.FirstFrom || first > want.FirstTo) {
 		return fmt.Sprintf("first detection at %v, want %v to %v", first, want.FirstFrom, want.FirstTo)
 	}

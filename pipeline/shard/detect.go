@@ -47,9 +47,17 @@ func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64,
 	if d.FirstBad == "" {
 		d.FirstBad = d.CallID
 	}
+	step := 0
+	if len(r.Steps) > 0 {
+		step = w.graded.next(r, mode, w.latest)
+		d.Step = step + 1
+	}
+	still := int64(r.QuietAt(w.latest, step))
+	if len(r.Steps) > 0 {
+		w.graded.take(r, step, mode, w.latest+still)
+	}
 	s.Stats.Detections++
 	s.Detections = append(s.Detections, Detected{d, r.index})
-	still := int64(r.QuietAt(w.latest))
 	w.fired(quiet{t + still, src.Appended + still}, reason)
 }
 

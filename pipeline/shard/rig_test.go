@@ -54,7 +54,8 @@ budget: 1 per 10 agent-days
 warmup: {calls: 5, slots: 2}
 when: rate(calls, 1s) > 8 or distinct(resource, 1m) > 6 or sum(bytes_out, 1m) > 5000
 quiet: 5s
-response: {action: revoke, scope: agent, for: 15m}
+response: [{action: throttle, scope: agent, for: 1m}, {action: throttle, scope: agent, for: 5m}, {action: revoke, scope: agent, for: 15m}]
+escalate: {within: 20s}
 `
 	const identities = `
 mode: observe

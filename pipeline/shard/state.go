@@ -12,7 +12,7 @@ import (
 )
 
 // stateVersion is the encoding of an entity that appendState writes. load refuses others.
-const stateVersion = 9
+const stateVersion = 10
 
 // ErrStateVersion says that a state was written in an encoding that this version does not
 // know: another estop wrote it. Run that version, or delete the state to learn anew.
@@ -229,6 +229,7 @@ func (w *watch) appendState(b []byte) []byte {
 	b = binary.AppendVarint(b, w.latest)
 	b = binary.AppendVarint(b, w.sampled)
 	b = binary.AppendVarint(binary.AppendVarint(b, w.quiet.own), w.quiet.log)
+	b = w.graded.appendState(b)
 	b = binary.AppendVarint(b, w.relearned)
 	b = binary.AppendUvarint(b, w.version)
 	b = append(b, byte(truth(w.settled)), byte(truth(w.warm)), byte(truth(w.counted)), byte(truth(w.supposed)))
@@ -274,6 +275,7 @@ func (w *watch) load(b []byte) error {
 	w.latest = r.varint()
 	w.sampled = r.varint()
 	w.quiet = quiet{r.varint(), r.varint()}
+	w.graded.load(&r)
 	w.relearned = r.varint()
 	w.version = r.uvarint()
 	w.settled, w.warm, w.counted, w.supposed = r.uvarint() == 1, r.uvarint() == 1, r.uvarint() == 1, r.uvarint() == 1

@@ -21,6 +21,7 @@ type watch struct {
 	version   uint64 // hash of what Relearn names, at the last call; 0: none yet
 	relearned int64  // when the baselines last began to relearn, the calls' own time
 	quiet     quiet
+	graded    escalation
 	silent    bool    // the call under way falls into it
 	settled   bool    // its baselines have seen enough to speak
 	warm      bool    // and for long enough to judge it by
