@@ -28,11 +28,13 @@ func besides(file string) []string {
 }
 
 // Key names the detector in its set: two of one ID are the live one and its canary.
-func (c *Compiled) Key() string {
-	if c.Canary {
-		return canaryFolder + "/" + c.ID
+func (c *Compiled) Key() string { return key(c.Canary, c.ID) }
+
+func key(canary bool, id string) string {
+	if canary {
+		return canaryFolder + "/" + id
 	}
-	return c.ID
+	return id
 }
 
 // Text returns what stands in the file of detector i, as its version hashes it: without its lists.

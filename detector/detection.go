@@ -8,6 +8,7 @@ type Detection struct {
 	Time      time.Time `json:"ts"` // the breaking call's own time
 	Detector  string    `json:"detector"`
 	Version   string    `json:"version"`
+	Canary    bool      `json:"canary,omitempty"` // of the version that runs beside the live one
 	Mode      string    `json:"mode"`
 	Severity  string    `json:"severity"`
 	Tags      []string  `json:"tags,omitempty"`
@@ -40,6 +41,9 @@ type Detection struct {
 	// Revocation is the id of the revocation that answers this detection; empty if none does.
 	Revocation string `json:"revocation,omitempty"`
 }
+
+// Key names the detector in its set, as Compiled.Key does.
+func (d *Detection) Key() string { return key(d.Canary, d.Detector) }
 
 // Graph is what the access graph knew of the call that broke a detector. It explains and never
 // decides: a detection is the same without it.

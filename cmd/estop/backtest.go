@@ -116,6 +116,7 @@ func detectorArgs(args []string) (set *detector.Set, ids []string, err error) {
 	if set, err = node.LoadDetectors(path); err != nil {
 		return nil, nil, err
 	}
+	set = set.Live()
 	var known []string
 	for _, d := range set.Plan.Detectors {
 		known = append(known, d.ID)
@@ -144,7 +145,7 @@ func againstSet(cmd *cobra.Command, against string) (*detector.Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--against: %w", err)
 	}
-	return set, nil
+	return set.Live(), nil
 }
 
 // builtIn returns the ids of the built-in detectors.

@@ -30,12 +30,16 @@ func Test(set *detector.Set, i int, t detector.Test) Outcome {
 		n++
 		for _, found := range r.Call(&c) {
 			if found.Index == i {
+				if d.Canary { // a test says what the detector does once it is live
+					mode, _ := d.For(found.Tenant).ModeAt(found.Time.UnixNano())
+					found.Mode = mode.String()
+				}
 				o.Detections = append(o.Detections, found.Detection)
 				o.Offsets = append(o.Offsets, tc.Offset)
 			}
 		}
 	}
-	o.Known = n > 0 && r.Known(d.ID, d.GroupBy, &c)
+	o.Known = n > 0 && r.Known(d.Key(), d.GroupBy, &c)
 	o.Failure = judge(t.Expect, o)
 	return o
 }

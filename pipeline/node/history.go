@@ -84,5 +84,5 @@ func (c Config) LiveDetectors() (*detector.Set, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	return set, nil
+	return set.Live(), nil
 }

@@ -14,11 +14,15 @@ import (
 func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64, src Source, reason string) {
 	by, tenant, name := splitEntityKey(e.key)
 	mode, _ := r.ModeAt(w.latest)
+	if r.Canary {
+		mode = detector.Observe
+	}
 	d := detector.Detection{
-		ID:        revoke.ID(r.ID, e.key, src.Topic, src.Partition, src.Offset, src.Index),
+		ID:        revoke.ID(r.Key(), e.key, src.Topic, src.Partition, src.Offset, src.Index),
 		Time:      time.Unix(0, t).UTC(),
 		Detector:  r.ID,
 		Version:   r.Version,
+		Canary:    r.Canary,
 		Mode:      mode.String(),
 		Severity:  r.Severity,
 		Tags:      r.Tags,

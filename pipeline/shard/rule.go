@@ -76,6 +76,28 @@ func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 	return r
 }
 
+// partCanaries gives a canary state of its own where it would keep the same as the live detector. One that
+// keeps other state has the shape that it will have once it is live, so that what it learned stays then; and
+// where it keeps the same, what the live one learned stays.
+func partCanaries(rules []*rule) {
+	live := map[uint64]bool{}
+	for _, r := range rules {
+		for _, v := range r.versions() {
+			live[v.shape] = live[v.shape] || !v.Canary
+		}
+	}
+	for _, r := range rules {
+		for _, v := range r.versions() {
+			if v.Canary && live[v.shape] {
+				v.shape = ^v.shape
+			}
+		}
+	}
+}
+
+// versions are the rule and what some tenants have instead.
+func (r *rule) versions() []*rule { return append([]*rule{r}, r.overrides...) }
+
 // override returns the rule as the tenant of the call with the given bits has it.
 func (r *rule) override(bits []uint64) *rule {
 	for i := range r.Overrides {

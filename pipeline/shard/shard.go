@@ -176,6 +176,9 @@ func (s *Shard) setPlan(plan *detector.Plan) {
 		}
 		s.rules[d.GroupBy] = append(s.rules[d.GroupBy], newRule(i, d, plan.ContextKeys))
 	}
+	for g := range s.rules {
+		partCanaries(s.rules[g])
+	}
 }
 
 // Call judges a call against the detectors that group by agent. It returns the other
@@ -347,7 +350,7 @@ func (s *Shard) meet(r *rule, e *entity, t int64) *watch {
 func (s *Shard) closeSlot(r *rule, e *entity, w *watch, next int64) {
 	if w.slot != noSlot {
 		end := (w.slot + 1) * int64(r.Slot)
-		if end-w.sampled >= int64(s.opt.SampleEvery) {
+		if end-w.sampled >= int64(s.opt.SampleEvery) && !r.Canary { // they would stand among those of the live one
 			w.sampled = end
 			s.Samples = w.appendSamples(s.Samples, r, e, end)
 		}
@@ -364,9 +367,9 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// Known reports whether the detector has seen enough of the call's entity to judge it.
+// Known reports whether the detector with that key has seen enough of the call's entity to judge it.
 // What is not known is never called normal.
-func (s *Shard) Known(detectorID string, by detector.Entity, c *telemetry.Call) bool {
+func (s *Shard) Known(detectorKey string, by detector.Entity, c *telemetry.Call) bool {
 	id, ok := s.entities.ids.Lookup(AppendEntityKey(nil, by, c))
 	if !ok {
 		return false
@@ -374,7 +377,7 @@ func (s *Shard) Known(detectorID string, by detector.Entity, c *telemetry.Call) 
 	e := s.entities.byID[id]
 	s.wake(e)
 	for i := range e.watches {
-		if w := &e.watches[i]; w.rule.ID == detectorID {
+		if w := &e.watches[i]; w.rule.Key() == detectorKey {
 			return w.known(w.rule)
 		}
 	}
