@@ -13,7 +13,7 @@ CLOUDTRAIL ?= ../shared/data/cloudtrail/raw
 export ESTOP_LIBCHDB = $(abspath $(LIBCHDB))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build libchdb test test-short lint fmt bench eval clean
+.PHONY: help demo build libchdb test test-short lint fmt docs bench eval clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy
 
 fmt: ## Format the code
 	gofmt -w .
+
+docs: ## Write the pages that are made from files
+	@mkdir -p bin && $(GO) run ./bench/cmd/catalog > bin/catalog.md && mv bin/catalog.md docs/catalog.md
 
 bench: build libchdb ## Measure speed; writes bench/results
 	$(GO) run ./bench/cmd/bench

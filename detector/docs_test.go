@@ -14,11 +14,16 @@ import (
 
 func readManual(t *testing.T) string {
 	t.Helper()
-	manual, err := os.ReadFile("../docs/detectors.md")
+	return readPage(t, "detectors.md")
+}
+
+func readPage(t *testing.T, name string) string {
+	t.Helper()
+	page, err := os.ReadFile("../docs/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(manual)
+	return string(page)
 }
 
 func TestEveryExampleOfTheManualLoads(t *testing.T) {
@@ -45,9 +50,10 @@ func TestTheManualNamesEveryWordOfTheLanguage(t *testing.T) {
 			t.Errorf("the manual does not name %s", w)
 		}
 	}
+	page := readPage(t, "catalog.md")
 	err := fs.WalkDir(catalog.FS, ".", func(name string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && !strings.Contains(manual, "catalog/"+name) {
-			t.Errorf("the manual does not list %s", name)
+		if err == nil && !e.IsDir() && !strings.Contains(page, "catalog/"+name) {
+			t.Errorf("the catalogue's page does not list %s", name)
 		}
 		return err
 	})
