@@ -22,7 +22,7 @@ func (d *demo) checkPast() error {
 		return err
 	}
 	allowed := falseKills(set.Plan, len(d.fleet.Agents()), historyDays)
-	d.suspected = d.watch.detections(all)
+	d.suspected = d.watch.detections(enforced)
 	for _, s := range d.suspected {
 		d.story.say("false kill: %s for %s at %s", s.Agent, s.Detector, s.Time.UTC().Format(time.DateTime))
 	}
@@ -37,7 +37,7 @@ func (d *demo) checkPast() error {
 func falseKills(plan *detector.Plan, agents, days int) float64 {
 	var sum float64
 	for _, c := range plan.Detectors {
-		if c.GroupBy != detector.ByAgent || c.Within || len(c.Evidence) == 0 {
+		if c.Mode != detector.Enforce || c.GroupBy != detector.ByAgent || c.Within || len(c.Evidence) == 0 {
 			continue
 		}
 		known := float64(days) - c.WarmupTime.Hours()/24
@@ -88,7 +88,7 @@ func (d *demo) checkHonest(ctx context.Context) error {
 		return err
 	}
 	wrong := d.watch.detections(func(x *detector.Detection) bool {
-		return d.ours(x.Tenant) && !d.isBad(x.Agent) && !x.Time.Before(d.now)
+		return enforced(x) && d.ours(x.Tenant) && !d.isBad(x.Agent) && !x.Time.Before(d.now)
 	})
 	for _, w := range wrong {
 		d.story.say("%s %s for %s", red("false kill:"), w.Agent, w.Detector)

@@ -155,7 +155,7 @@ func (d *demo) attack(ctx context.Context, b badAgent) error {
 	var found []detector.Detection // the first one comes first: they are of one partition
 	if err := until(ctx, 5*time.Second, "the detection is in Kafka", func() bool {
 		found = d.watch.detections(func(x *detector.Detection) bool {
-			return x.Agent == b.Agent && x.Tenant == b.Tenant && !x.Time.Before(d.now)
+			return enforced(x) && x.Agent == b.Agent && x.Tenant == b.Tenant && !x.Time.Before(d.now)
 		})
 		return len(found) > 0
 	}); err != nil {

@@ -69,6 +69,10 @@ func runEval(cmd *cobra.Command, sets []string, o evalFlags) error {
 	if err != nil {
 		return err
 	}
+	plan := set.Plan
+	if o.detectors == "" {
+		plan = plan.Enforcing() // the others of the catalogue stop nobody, so nothing is promised of them
+	}
 	root, err := sourcetree.Root()
 	if err != nil {
 		root = "" // installed, not built here
@@ -78,7 +82,7 @@ func runEval(cmd *cobra.Command, sets []string, o evalFlags) error {
 		return err
 	}
 	progress, done := newSteps()
-	opt := eval.Options{Plan: set.Plan, Sets: sets, Data: data, Python: o.python, Quick: o.quick, Develop: o.develop, Progress: progress}
+	opt := eval.Options{Plan: plan, Sets: sets, Data: data, Python: o.python, Quick: o.quick, Develop: o.develop, Progress: progress}
 	r := report.New(root, "Detection", opt.Seed(), time.Now())
 	err = eval.Run(ctx, r, opt)
 	done()

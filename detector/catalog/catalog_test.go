@@ -29,6 +29,9 @@ func TestSixteenDetectorsEnforceAndSeventeenAlert(t *testing.T) {
 			alert++
 		}
 	}
+	if n := len(set.Plan.Enforcing().Detectors); n != enforce {
+		t.Errorf("%d detectors are in the plan of those that enforce, want %d", n, enforce)
+	}
 	if enforce != 16 || alert != 17 {
 		t.Errorf("%d detectors enforce and %d alert, want 16 and 17", enforce, alert)
 	}
