@@ -80,10 +80,9 @@ func write(files fs.FS) (string, error) {
 	}
 	fmt.Fprintf(&b, `# The catalogue
 
-<!-- Made from detector/catalog by "make docs". Change the files, not this page. -->
-
 %d detectors stand in the binary. %d of them enforce; how well these detect together, and how often they are wrong, is [measured](eval.md). The other %d
-alert: nobody is stopped until you change their mode. Each has tests in its file; `+"`estop detector test`"+` runs them all.
+alert: nobody is stopped until you change their mode. Each has tests in its file; `+"`estop detector test`"+` runs them all. This page is made
+from the files by "make docs".
 
 | phase | detector | finds | severity | mode |
 |---|---|---|---|---|
