@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
 	if e, ok := w.enforcer(found); ok {
 		d.kill(ctx, w, e, &found.Detection)
 	}
-	d.metrics.detections.WithLabelValues(found.Detector, found.Mode).Inc()
+	d.metrics.detections.WithLabelValues(found.Detector, found.Mode, found.Version, strconv.FormatBool(found.Canary)).Inc()
 	d.log.Info("detection", "detector", found.Detector, "mode", found.Mode, "tenant", found.Tenant,
 		"by", found.EntityBy, "entity", found.Entity, "agent", found.Agent, "reason", found.Reason, "call", found.CallID, "id", found.ID)
 	w.tell(ctx, found.Detection)

@@ -98,6 +98,9 @@ func poolOf(o graph.Options) *graph.Options {
 // Reload goes over to a new plan; each shard does so before its next records.
 func (d *Detect) Reload(plan *detector.Plan) { d.plan.Store(plan) }
 
+// Refuse says how many detector files are wrong now.
+func (d *Detect) Refuse(files int) { d.metrics.refusedFiles.Set(float64(files)) }
+
 // Run works until ctx ends, then saves what it has and returns nil. An error means that
 // the role could not go on; nothing is lost, the next run takes up at the last checkpoint.
 func (d *Detect) Run(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	records       prometheus.Counter
 	detections    *prometheus.CounterVec
+	refusedFiles  prometheus.Gauge
 	revocations   *prometheus.CounterVec
 	refused       prometheus.Counter
 	needless      prometheus.Counter
@@ -35,7 +36,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	return &metrics{
 		records:       counter("records_total", "Records taken from the topics of calls and of the exchange."),
-		detections:    vec("detections_total", "Detections, by detector and its mode.", "detector", "mode"),
+		detections:    vec("detections_total", "Detections, by detector, its mode and version, and whether it is a canary.", "detector", "mode", "version", "canary"),
+		refusedFiles:  f.NewGauge(prometheus.GaugeOpts{Namespace: "estop", Subsystem: "detect", Name: "detector_files_refused", Help: "Detector files that are wrong now; of each the last right version goes on, if there was one."}),
 		revocations:   vec("revocations_total", "Revocations published by detectors.", "action", "scope"),
 		refused:       counter("revocations_refused_total", "Revocations that could not be signed because they are not valid."),
 		needless:      counter("revocations_needless_total", "Revocations that were not sent: what they stop is stopped as hard already, or a person released it."),

@@ -17,7 +17,7 @@ import (
 func newStatus() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show who is stopped, and how Kafka, NATS and ClickHouse are doing",
+		Short: "Show who is stopped, which detectors run, and how Kafka, NATS and ClickHouse are doing",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := remote(cmd)
@@ -58,8 +58,31 @@ func writeStatus(out io.Writer, s node.Status) {
 	for _, table := range slices.Sorted(maps.Keys(s.Rows)) {
 		fmt.Fprintf(w, "  %s\t%d rows\n", table, s.Rows[table])
 	}
+	if s.DetectorsError != "" {
+		part("detectors", "", s.DetectorsError)
+	}
+	if d := s.Detectors; d != nil {
+		writeRunning(w, d)
+	}
 	fmt.Fprintf(w, "stopped now\t%d\n", len(s.Active))
 	for _, r := range s.Active {
 		fmt.Fprintf(w, "  %s %s\t%s/%s\tuntil %s  %s\n", r.Action, r.Scope, r.Tenant, r.Subject, r.Until.Local().Format(time.TimeOnly), faint(r.Reason))
+	}
+}
+
+func writeRunning(w io.Writer, d *node.DetectorStatus) {
+	fmt.Fprintf(w, "detectors\t%d run\n", len(d.Running))
+	for _, r := range d.Running {
+		mode := r.Mode
+		if r.Canary {
+			mode = "canary"
+		}
+		fmt.Fprintf(w, "  %s\t%s\tversion %s since %s  %s\n", r.ID, mode, r.Version, r.Since.Local().Format(time.DateTime), faint(r.File))
+	}
+	if len(d.Refused) > 0 {
+		fmt.Fprintf(w, "%s\t%d\n", red("refused"), len(d.Refused))
+	}
+	for _, r := range d.Refused {
+		fmt.Fprintf(w, "  %s\n", r.Error)
 	}
 }

@@ -24,7 +24,8 @@ type Config struct {
 	HTTP       HTTP       `config:"http"`
 	Log        Log        `config:"log"`
 
-	from map[string]string // by key: where it was said; missing for what is as in Default
+	found bool              // it is that of a running node
+	from  map[string]string // by key: where it was said; missing for what is as in Default
 }
 
 // Kafka says where the log of record is, or how the embedded one is kept.

@@ -13,8 +13,12 @@ import (
 	"github.com/estop-project/estop/pipeline"
 )
 
-// reloadEvery is how often the folder of detectors is looked at.
-const reloadEvery = time.Second
+// reloadEvery is how often the folder of detectors is looked at: an edit is live within a second. A folder
+// that takes long to read is looked at more seldom, so that this takes a tenth of a core at most.
+const (
+	reloadEvery = 200 * time.Millisecond
+	reloadShare = 10
+)
 
 // DetectorFiles are the files that the configuration names: the built-in ones in catalog,
 // the analysts' own in own.
@@ -78,40 +82,66 @@ func (f oneFile) ReadDir(string) ([]fs.DirEntry, error) {
 
 // loadDetectors loads what is right and logs what is wrong. It fails where nothing is right.
 func (n *running) loadDetectors() (*detector.Plan, error) {
-	set, errs := n.detectors.reload()
+	set, errs, _ := n.detectors.Reload(n.detectors.files)
 	for _, e := range errs {
 		n.log.Error("detector file refused", "err", e)
 	}
 	if len(set.Plan.Detectors) == 0 {
 		return nil, fmt.Errorf("no detector can be loaded: %w", errs.Err())
 	}
+	n.detectors.live.set(set, errs, time.Now())
 	return set.Plan, nil
 }
 
 // watchDetectors goes over to changed files; a wrong one leaves its last right version in force.
 func (n *running) watchDetectors(ctx context.Context, d *pipeline.Detect) {
-	tick := time.NewTicker(reloadEvery)
-	defer tick.Stop()
-	n.detectors.Watch(ctx, n.detectors.files, tick.C, func(set *detector.Set, errs detector.Errors) {
+	ticks := make(chan time.Time)
+	go lookAgain(ctx, ticks)
+	n.detectors.Watch(ctx, n.detectors.files, ticks, func(set *detector.Set, errs detector.Errors) {
 		for _, e := range errs {
 			n.log.Error("detector file refused; its last right version stays", "err", e)
 		}
+		d.Refuse(refusedFiles(errs))
 		if len(set.Plan.Detectors) == 0 {
 			n.log.Error("no detector is left; the ones that ran go on", "dir", n.Detectors.Dir)
+			n.detectors.live.refuse(errs)
 			return
 		}
 		d.Reload(set.Plan)
+		n.detectors.live.set(set, errs, time.Now())
 		n.log.Info("detectors reloaded", "detectors", len(set.Plan.Detectors))
 	})
+}
+
+// lookAgain ticks every reloadEvery, or where a look takes long after reloadShare times as long.
+func lookAgain(ctx context.Context, ticks chan<- time.Time) {
+	for {
+		asked := time.Now()
+		select {
+		case ticks <- asked: // as soon as the last look has ended
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(max(reloadEvery, reloadShare*time.Since(asked))):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// refusedFiles counts the files that errors are about.
+func refusedFiles(errs detector.Errors) int {
+	files := map[string]bool{}
+	for _, e := range errs {
+		files[e.File] = true
+	}
+	return len(files)
 }
 
 // detectors are the files of detectors and what of them is in force.
 type detectors struct {
 	detector.Reloader
 	files fs.FS
-}
-
-func (d *detectors) reload() (*detector.Set, detector.Errors) {
-	set, errs, _ := d.Reload(d.files)
-	return set, errs
+	live  liveDetectors
 }

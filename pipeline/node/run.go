@@ -183,6 +183,7 @@ func (n *running) detect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.Refuse(len(n.detectors.live.status.Refused))
 	n.log.Info("detect role starts", "detectors", len(plan.Detectors))
 	if n.Detectors.Dir != "" {
 		go n.watchDetectors(ctx, d)

@@ -27,6 +27,9 @@ type Status struct {
 	ClickHouse      string              `json:"clickhouse"`
 	ClickHouseError string              `json:"clickhouse_error,omitempty"`
 	Rows            map[string]uint64   `json:"rows,omitempty"`
+	// Detectors are those of the process that serves http.addr; nil where none is asked.
+	Detectors      *DetectorStatus `json:"detectors,omitempty"`
+	DetectorsError string          `json:"detectors_error,omitempty"`
 }
 
 // statusWait bounds how long each part may take to answer.
@@ -48,12 +51,21 @@ func ReadStatus(ctx context.Context, c Config, log *slog.Logger) Status {
 	if c.ClickHouse.Addr != "" {
 		s.ClickHouseError = ask(func(ctx context.Context) error { return s.readClickHouse(ctx, c) })
 	}
+	if c.asksHTTP() {
+		s.DetectorsError = ask(func(ctx context.Context) error { return s.readDetectors(ctx, c) })
+	}
 	return s
+}
+
+// asksHTTP says whether http.addr is that of a node which was found, or was said: the default is only where
+// a process on this machine would serve.
+func (c Config) asksHTTP() bool {
+	return c.HTTP.Addr != "" && (c.found || c.from["http.addr"] != "")
 }
 
 // Healthy reports whether every part answered.
 func (s Status) Healthy() bool {
-	return s.KafkaError == "" && s.NATSError == "" && s.ClickHouseError == ""
+	return s.KafkaError == "" && s.NATSError == "" && s.ClickHouseError == "" && s.DetectorsError == ""
 }
 
 func (s *Status) readKafka(ctx context.Context, c Config, log *slog.Logger) error {

@@ -166,7 +166,9 @@ func (c Config) Find() (Config, error) {
 	if err := e.answer(); err != nil {
 		return c, fmt.Errorf("%w: the one that ran in %q (process %d) does not answer; start it again with 'estop up --dir %s': %w", ErrNoNode, c.Dir, e.PID, c.Dir, err)
 	}
-	return c.at(e), nil
+	c = c.at(e)
+	c.HTTP.Addr, c.found = e.HTTP, true
+	return c, nil
 }
 
 // answer reports whether something listens where the node said. A node that was killed
