@@ -34,6 +34,8 @@ type Detection struct {
 	// FirstBad is the id of the first call whose evidence was not taken back since.
 	FirstBad string   `json:"first_bad,omitempty"`
 	Features []Sample `json:"features"`
+	// Signs are the detections that a correlation is made of, in the order in which they came.
+	Signs []Sign `json:"signs,omitempty"`
 	// Graph is what the access graph knew of the call; nil where it is off.
 	Graph *Graph `json:"graph,omitempty"`
 	// Step is the step of a graded answer, from 1 on, whether or not anybody is stopped; 0 where the answer is not graded.
@@ -44,6 +46,13 @@ type Detection struct {
 
 // Key names the detector in its set, as Compiled.Key does.
 func (d *Detection) Key() string { return key(d.Canary, d.Detector) }
+
+// Sign is a detection that others make another one of.
+type Sign struct {
+	ID       string    `json:"id"`
+	Detector string    `json:"detector"`
+	Time     time.Time `json:"ts"`
+}
 
 // Graph is what the access graph knew of the call that broke a detector. It explains and never
 // decides: a detection is the same without it.

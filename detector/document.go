@@ -12,7 +12,7 @@ import (
 var (
 	detectorKeys = []string{
 		"id", "title", "description", "severity", "tags", "mode", "constants", "lists", "conditions", "match", "group_by", "within", "baseline",
-		"slot", "budget", "warmup", "relearn", "when", "quiet", "schedule", "response", "escalate", "exceptions", "tenants", "tests",
+		"slot", "budget", "warmup", "relearn", "when", "correlation", "quiet", "schedule", "response", "escalate", "exceptions", "tenants", "tests",
 	}
 	baselineKeys  = []string{"feature", "weight", "season", "memory"}
 	warmupKeys    = []string{"calls", "slots", "time", "peers"}
@@ -52,6 +52,7 @@ type draft struct {
 	excuses   []*tree      // the matches of Exceptions, by index
 	memories  []*yaml.Node // of Evidence, by index; nil where it does not say
 	relearn   string       // the context entry, where Relearn is FieldContext
+	ofNodes   []*yaml.Node // of the members of Correlation
 	responses []Response   // by step
 	tests     []Test
 
@@ -82,7 +83,9 @@ func (r *reader) detector(n *yaml.Node) *draft {
 	if v := o.values["when"]; v != nil {
 		r.limit(v, d)
 	}
-	if o.values["baseline"] == nil && o.values["when"] == nil {
+	if o.values["correlation"] != nil {
+		r.correlation(o, d)
+	} else if o.values["baseline"] == nil && o.values["when"] == nil {
 		r.fail(n, "add baseline: or when:", "the detector never fires: it has neither baseline nor when")
 	}
 	r.answer(o, d)

@@ -65,3 +65,8 @@ func (es Errors) sort() {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 }
+
+// in reports whether one of the errors is in a file.
+func (errs Errors) in(file string) bool {
+	return slices.ContainsFunc(errs, func(e *Error) bool { return e.File == file })
+}

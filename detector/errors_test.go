@@ -20,7 +20,7 @@ func TestErrorsNamePlaceCauseAndNearestWord(t *testing.T) {
 		"missing id":            {"title: x\nwhen: count(calls, 1m) > 1", `1:1: a detector needs the key "id" (add id: …)`},
 		"bad id":                {"id: A_b\ntitle: x\nwhen: count(calls, 1m) > 1", `1:5: the id "A_b" is not well formed (small letters, digits and single hyphens, as in call-rate-breach)`},
 		"empty title":           {"id: x\ntitle:\nwhen: count(calls, 1m) > 1", `2:7: title is empty (write a value, or leave it out)`},
-		"not a mapping":         {"- a", `1:1: a detector must be a mapping, not a list (keys: id, title, description, severity, tags, mode, constants, lists, conditions, match, group_by, within, baseline, slot, budget, warmup, relearn, when, quiet, schedule, response, escalate, exceptions, tenants, tests)`},
+		"not a mapping":         {"- a", `1:1: a detector must be a mapping, not a list (keys: id, title, description, severity, tags, mode, constants, lists, conditions, match, group_by, within, baseline, slot, budget, warmup, relearn, when, correlation, quiet, schedule, response, escalate, exceptions, tenants, tests)`},
 		"severity":              {head + "severity: hihg", `4:11: severity cannot be "hihg" (did you mean "high"?)`},
 		"tag":                   {head + "tags: [attack.t1, foo]", `4:19: the tag "foo" is not well formed (write namespace.name, as in attack.t1530)`},
 		"mode":                  {head + "mode: enforced", `4:7: mode cannot be "enforced" (did you mean "enforce"?)`},

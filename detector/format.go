@@ -62,6 +62,7 @@ var keyOrders = map[string][]string{
 	"baseline":     baselineKeys,
 	"warmup":       warmupKeys,
 	"schedule":     scheduleKeys,
+	"correlation":  correlationKeys,
 	"response":     responseKeys,
 	"escalate":     escalateKeys,
 	"exceptions":   exceptionKeys,

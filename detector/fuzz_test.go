@@ -26,6 +26,9 @@ func FuzzLoad(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range []string{
+		simple("a") + "---\nid: b\ntitle: b\nmode: enforce\ncorrelation: {of: a, within: 1h, condition: {distinct: {field: agent, count: \">= 3\"}}}\n" +
+			"response: [{action: throttle, scope: agent, for: 5m}, {action: revoke, scope: agent, for: 1h}]\nescalate: {within: 1h}\n",
+		head + "correlation: {of: [x, attack.t1], within: 1s, condition: ordered}\nresponse: [[]]\nescalate: []",
 		whole, simple("a") + "---\n" + simple("b"), wrong, "a: &a [*a]", "? [a]\n: b", "\r\r0", "\u2028-\r\n", "- - - -", "id: x\nwhen: |\n\n  1 <", "\xff", "!!binary x",
 		head + "match: {context.a|re|not: '(', agent|cidr: [::1/0]}", head + "exceptions: [{match: [{any: [{agent: a}]}], until: 2027-01-01, reason: x}]",
 		"id: x\ntitle: x\nwhen: count(calls, 1m) / 0 > 1e400 or 0x > 1..2 and #.a ?? {b} | c(1) ? `x` : \"y\" in [1]",
@@ -99,6 +102,11 @@ func use(t *testing.T, set *detector.Set) {
 			// Never may an exception hold for a call of which no condition holds.
 			if e.Match.Eval(make([]uint64, p.Words)) {
 				t.Error("an exception holds for a call with none of its values")
+			}
+		}
+		if c := d.Correlation; c != nil {
+			for j := range p.Detectors {
+				c.Complete([]uint64{c.Members(j), 0}, []uint64{1, 2})
 			}
 		}
 		if d.When != nil {

@@ -30,6 +30,7 @@ func link(drafts []*draft) *Plan {
 	}
 	l.plan.Words = (len(l.plan.atoms) + 63) / 64
 	l.plan.index()
+	l.plan.resolve()
 	return l.plan
 }
 

@@ -154,6 +154,10 @@ func assemble(texts []text) (*Set, Errors) {
 	slices.SortStableFunc(all, func(a, b *draft) int {
 		return cmp.Or(strings.Compare(a.file, b.file), cmp.Compare(a.line, b.line))
 	})
+	for wrong := unresolved(all); len(wrong) > 0; wrong = unresolved(all) { // what goes may be what others name
+		errs = append(errs, wrong...)
+		all = slices.DeleteFunc(all, func(d *draft) bool { return wrong.in(d.file) })
+	}
 	return newSet(all), errs
 }
 

@@ -99,7 +99,9 @@ func (r *reader) override(e entry, base object, d *draft) *override {
 			r.budget(b, &v)
 		}
 	}
-	if w := o.values["when"]; w != nil {
+	if w := o.values["when"]; w != nil && base.values["correlation"] != nil {
+		r.fail(o.keys["when"], "leave it out", "when means nothing beside a correlation")
+	} else if w != nil {
 		r.limit(w, &v)
 	}
 	r.respond(o, base.values["quiet"] != nil, &v)

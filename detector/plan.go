@@ -188,9 +188,11 @@ type Compiled struct {
 	// is judged at once, by what those are like; 0: each only by its own past.
 	WarmupPeers int
 	// When is the hard limit; nil if there is none. Its values are Features, by index.
-	When       *Program
-	WhenText   string
-	Exceptions []Exception
+	When     *Program
+	WhenText string
+	// Correlation is what the detector makes of the detections of others; nil for those that judge calls.
+	Correlation *Correlation
+	Exceptions  []Exception
 	// Within says that evidence gathers inside one session of the entity and the budget counts
 	// sessions: what is learned is the entity's, what is judged is the session.
 	Within bool

@@ -55,7 +55,7 @@ func readSchema(t *testing.T) *schema {
 func TestSchemaAndLoaderKnowTheSameKeys(t *testing.T) {
 	s := readSchema(t)
 	for name, want := range map[string][]string{
-		"detector": detectorKeys, "baseline": baselineKeys, "warmup": warmupKeys, "response": responseKeys, "escalate": escalateKeys,
+		"detector": detectorKeys, "baseline": baselineKeys, "warmup": warmupKeys, "response": responseKeys, "escalate": escalateKeys, "correlation": correlationKeys, "combination": conditionKeys, "distinct": distinctKeys,
 		"exception": exceptionKeys, "schedule": scheduleKeys, "override": overrideKeys, "test": testKeys, "calls": testCallsKeys, "expect": expectKeys,
 	} {
 		def := s.Defs[name]
@@ -84,7 +84,7 @@ func TestSchemaAndLoaderKnowTheSameWords(t *testing.T) {
 		want     []string
 	}{
 		{"detector", "severity", severityWords}, {"detector", "mode", modeWords}, {"detector", "group_by", entityWords},
-		{"detector", "within", withinWords}, {"baseline", "season", seasonWords},
+		{"detector", "within", withinWords}, {"distinct", "field", signFields}, {"baseline", "season", seasonWords},
 		{"response", "action", actionWords[1:]}, {"response", "scope", scopeWords}, {"calls", "outcome", outcomeWords},
 		{"override", "severity", severityWords}, {"override", "mode", modeWords}, {"schedule", "outside", modeWords},
 	} {
@@ -169,6 +169,14 @@ func TestTheSchemaRefusesWrongShapes(t *testing.T) {
 		right + ", response: [{action: throttle, scope: agent}], escalate: {within: 1h}}":                                                   false,
 		right + ", escalate: {within: 1h}}":                                                                                                 false,
 		right + ", response: [{action: throttle, scope: agent, for: 5m}, {action: revoke, scope: agent, for: 1h}], escalate: {after: 1h}}":  false,
+		learned + ", correlation: {of: [a-b, attack.t1530], within: 10m, condition: temporal}}":                                             true,
+		learned + ", correlation: {of: a, within: 10m, condition: {count: '>= 3'}}}":                                                        true,
+		learned + ", correlation: {of: a, within: 10m, condition: {distinct: {field: detector, count: '>= 3'}}}}":                           true,
+		learned + ", correlation: {of: a, within: 10m, condition: {distinct: {field: outcome, count: '>= 3'}}}}":                            false,
+		learned + ", correlation: {of: a, within: 10m, condition: {count: 3}}}":                                                             false,
+		learned + ", correlation: {of: a, within: 10m, condition: never}}":                                                                  false,
+		learned + ", correlation: {of: [], within: 10m, condition: temporal}}":                                                              false,
+		learned + ", correlation: {of: [a, b], condition: temporal}}":                                                                       false,
 		right + ", constants: {users: [a, 7, true], net: 10.0.0.0/8}, match: {agent: $users, context.ip|cidr: $net}}":                       true,
 		right + ", constants: {Users: [a]}, match: {agent: $Users}}":                                                                        false,
 		right + ", constants: {users: []}, match: {agent: $users}}":                                                                         false,

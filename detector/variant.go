@@ -13,7 +13,7 @@ type Variant struct {
 	Budget     string // in place of the detector's own; empty: that stays
 }
 
-// With returns a set that holds detector i alone, changed.
+// With returns a set that holds detector i alone, changed; behind a correlation those that it is made of.
 func (s *Set) With(i int, v Variant) (*Set, Errors) {
 	r := &reader{file: s.drafts[i].file}
 	d := *s.drafts[i]
@@ -30,8 +30,15 @@ func (s *Set) With(i int, v Variant) (*Set, Errors) {
 	if len(r.errs) > 0 {
 		return nil, r.errs
 	}
-	one := []*draft{&d}
-	set := &Set{Plan: link(one), Sources: []Source{s.Sources[i]}, drafts: one}
+	set := &Set{Sources: []Source{s.Sources[i]}, drafts: []*draft{&d}}
+	if c := s.Plan.Detectors[i].Correlation; c != nil {
+		for j := range s.drafts {
+			if c.Members(j) != 0 {
+				set.Sources, set.drafts = append(set.Sources, s.Sources[j]), append(set.drafts, s.drafts[j])
+			}
+		}
+	}
+	set.Plan = link(set.drafts)
 	return set, nil
 }
 

@@ -106,17 +106,23 @@ func within(name string, unread Errors) bool {
 }
 
 // fallBack replaces the fresh files that are wrong by their versions in force. What is in
-// force agrees with itself, so each round leaves fewer fresh files.
+// force agrees with itself, so each round leaves fewer fresh files, or fewer files.
+//
+// A file in force is wrong where a detector went that a correlation in it names: an edit that takes the
+// detector away is refused, but with a file that is gone the correlation goes too.
 func (r *Reloader) fallBack(kept, fresh []text, wrong Errors) (stillKept, stillFresh []text) {
-	refused := map[string]bool{}
-	for _, e := range wrong {
-		refused[e.File] = true
+	robbed := func(t text) bool { return wrong.in(t.name) }
+	edited := func(t text) bool { _, ok := r.inForce[t.name]; return ok }
+	lost := slices.ContainsFunc(kept, robbed)
+	if lost && !slices.ContainsFunc(fresh, edited) {
+		kept = slices.DeleteFunc(kept, robbed)
+		lost = false
 	}
 	for _, t := range fresh {
-		if !refused[t.name] {
-			stillFresh = append(stillFresh, t)
-		} else if old, ok := r.inForce[t.name]; ok {
+		if old, ok := r.inForce[t.name]; ok && (lost || wrong.in(t.name)) {
 			kept = append(kept, old)
+		} else if !wrong.in(t.name) {
+			stillFresh = append(stillFresh, t)
 		}
 	}
 	return kept, stillFresh

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/estop-project/estop/detector"
@@ -217,6 +218,8 @@ func verdict(d *detector.Compiled, e *DetectorExplanation, at int64) (verdict, w
 	}
 	a := e.Account
 	switch {
+	case d.Correlation != nil:
+		return "silent", "it is made of detections: " + d.Correlation.Text + ", of " + strings.Join(d.Correlation.Of, ", ")
 	case a == nil:
 		return "no_entity", "the call names no " + d.GroupBy.String()
 	case a.Quiet && a.Reason != "":

@@ -16,11 +16,14 @@ type entity struct {
 	position
 	calls   int64 // so far
 	first   int64 // the first call's own time
+	last    int64 // the greatest time of a call
 	dirty   bool
 	peers   *peers  // its group's, once it has one, else its tenant's
 	sketch  *sketch // of an agent's first calls, until it looks for its group
 	watches []watch // one for each rule that the entity has met
-	packed  string  // the watches of an entity that rests; see rest.go
+	// correlations are what its detections add up to; most entities have none.
+	correlations []correlated
+	packed       string // what an entity keeps that rests; see rest.go
 }
 
 // position is a place in the shard's own log: the partition of calls, or of the exchange.

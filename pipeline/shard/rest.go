@@ -27,7 +27,7 @@ func (s *Shard) rest() {
 		if e := all[s.resting]; !e.dirty && len(e.watches) > 0 && e.latest() < before {
 			s.packing = e.appendState(s.packing[:0], nil)
 			s.compressed = s2.EncodeBetter(s.compressed[:cap(s.compressed)], s.packing)
-			e.packed, e.watches, e.sketch = string(s.compressed), nil, nil
+			e.packed, e.watches, e.correlations, e.sketch = string(s.compressed), nil, nil, nil
 		}
 		s.resting++
 	}

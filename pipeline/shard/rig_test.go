@@ -115,7 +115,13 @@ budget: 1 per 10 tenant-days
 warmup: {calls: 5, slots: 2}
 quiet: 5s
 `
-	return plan(t, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities,
+	const correlated = `
+mode: enforce
+correlation: {of: [agents, further], within: 1m, condition: {count: ">= 2"}}
+quiet: 5s
+response: {action: revoke, scope: agent, for: 15m}
+`
+	return plan(t, "id: correlated\ntitle: Correlated"+correlated, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities,
 		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents, "id: tenants\ntitle: Tenants"+tenants, "id: within\ntitle: Within sessions"+within)
 }
 

@@ -62,6 +62,9 @@ func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 	for _, ev := range d.Evidence {
 		shape += "|" + strconv.Itoa(ev.Feature) + strconv.FormatBool(ev.Seasonal) + ev.Memory.String()
 	}
+	if d.Correlation != nil {
+		shape += "|" + d.Correlation.Text
+	}
 	if d.Within {
 		r.sessions = true
 		shape += "|within"

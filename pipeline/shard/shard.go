@@ -118,6 +118,9 @@ type Shard struct {
 	plan  *detector.Plan
 	opt   Options
 	rules [groups][]*rule // detectors by what they group by
+	// Of the same plan: those that judge detections, and the places of the others in it, by id.
+	correlations [groups][]*rule
+	indexes      map[string]int
 	// matching is how many of them match every call.
 	matching [groups]int
 	columns  []column // fields that conditions test, classified by value
@@ -170,7 +173,15 @@ func (s *Shard) setPlan(plan *detector.Plan) {
 	s.columns = newColumns(plan, s.opt.MaxValues)
 	s.hashes = make([]hashed, int(detector.FieldContext)+len(plan.ContextKeys))
 	s.rules, s.matching = [groups][]*rule{}, [groups]int{}
+	s.correlations, s.indexes = [groups][]*rule{}, map[string]int{}
 	for i, d := range plan.Detectors {
+		if !d.Canary {
+			s.indexes[d.ID] = i
+		}
+		if d.Correlation != nil {
+			s.correlations[d.GroupBy] = append(s.correlations[d.GroupBy], newRule(i, d, plan.ContextKeys))
+			continue
+		}
 		if len(d.Match) == 0 {
 			s.matching[d.GroupBy]++
 		}
@@ -250,8 +261,9 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		s.Stats.Ahead++
 	}
 	s.latest = max(s.latest, t)
+	e.last = max(e.last, t)
 	if e.calls++; e.calls == 1 {
-		e.first = t
+		e.first, e.last = t, t
 		if by == detector.ByAgent {
 			e.sketch = new(sketch)
 		}
@@ -261,6 +273,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		s.seek(e, c)
 	}
 	s.turn = 0
+	from := len(s.Detections)
 	for _, r := range rules {
 		if !r.Match.Eval(s.bits) {
 			continue
@@ -272,6 +285,9 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 			continue
 		}
 		s.apply(r, e, c, t, src)
+	}
+	if len(s.Detections) > from && len(s.correlations[by]) > 0 {
+		s.correlate(e, from, c, t, src)
 	}
 }
 

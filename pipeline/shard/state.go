@@ -12,7 +12,7 @@ import (
 )
 
 // stateVersion is the encoding of an entity that appendState writes. load refuses others.
-const stateVersion = 10
+const stateVersion = 11
 
 // ErrStateVersion says that a state was written in an encoding that this version does not
 // know: another estop wrote it. Run that version, or delete the state to learn anew.
@@ -114,6 +114,7 @@ func (s *Shard) Reload(plan *detector.Plan) {
 		}
 		clear(e.watches[len(kept):])
 		e.watches = kept
+		s.reloadCorrelations(e)
 	}
 }
 
@@ -131,7 +132,7 @@ func ruleOf(rules []*rule, shape uint64, tenant string) *rule {
 func (e *entity) appendState(b []byte, told []telling) []byte {
 	b = append(b, stateVersion)
 	b = appendPosition(b, e.position)
-	b = binary.AppendVarint(binary.AppendUvarint(b, uint64(e.calls)), e.first)
+	b = binary.AppendVarint(binary.AppendVarint(binary.AppendUvarint(b, uint64(e.calls)), e.first), e.last)
 	b = e.appendGroup(b)
 	b = appendTold(b, told)
 	b = binary.AppendUvarint(b, uint64(len(e.watches)))
@@ -141,7 +142,7 @@ func (e *entity) appendState(b []byte, told []telling) []byte {
 		b = binary.AppendUvarint(b, uint64(len(body)))
 		b = append(b, body...)
 	}
-	return b
+	return e.appendCorrelations(b)
 }
 
 // load reads what appendState wrote.
@@ -151,7 +152,7 @@ func (s *Shard) load(e *entity, b []byte) ([]telling, error) {
 	}
 	r := reader{b: b[1:]}
 	e.position = r.position()
-	e.calls, e.first = int64(r.uvarint()), r.varint()
+	e.calls, e.first, e.last = int64(r.uvarint()), r.varint(), r.varint()
 	s.loadGroup(e, &r)
 	told := r.told()
 	e.watches, e.packed = nil, ""
@@ -171,6 +172,7 @@ func (s *Shard) load(e *entity, b []byte) ([]telling, error) {
 		}
 		e.watches = append(e.watches, w)
 	}
+	s.loadCorrelations(e, &r)
 	return told, r.err
 }
 
