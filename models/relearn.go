@@ -5,8 +5,8 @@ import "math"
 // Suppose lets a baseline believe a mean that others suggest, its peers for one, as if it had seen so
 // many slots with that mean and the variance of a geometric distribution, as in CountPrior. One
 // that has learned nothing begins with that in place of its prior; of another the moments of both
-// together are kept (Chan, Golub and LeVeque 1979). A mean below 1 counts as 1; the weight is held to
-// 0.01 … Memory-1.
+// together are kept (Chan, Golub and LeVeque 1979), worth Memory slots at most. A mean below 1 counts
+// as 1; the weight is held to 0.01 … Memory-1.
 func (b *CountBaseline) Suppose(mean, weight float64) {
 	if b.slots == 0 {
 		b.weight, b.spread = 0, 0
@@ -18,6 +18,10 @@ func (b *CountBaseline) Suppose(mean, weight float64) {
 	b.spread += weight*(m+m*m) + d*d*b.weight*share
 	b.mean += d * share
 	b.weight += weight
+	if most := b.prior.Memory; b.weight > most {
+		b.spread *= most / b.weight
+		b.weight = most
+	}
 	b.refresh()
 }
 

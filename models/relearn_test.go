@@ -39,6 +39,24 @@ func TestWhatIsSupposedLateIsAddedToWhatWasLearned(t *testing.T) {
 	}
 }
 
+// However much was learned before, what is remembered stays worth Memory slots, or it could not be read back.
+func TestWhatIsSupposedLateIsReadBack(t *testing.T) {
+	prior := CountPrior{Mean: 1, Weight: 1, Memory: 20}
+	b := NewCountBaseline(prior)
+	for range 40 {
+		b.Learn(3)
+	}
+	b.Suppose(11, 19)
+	code, _ := b.AppendBinary(nil)
+	c := NewCountBaseline(prior)
+	if _, err := c.DecodeBinary(code); err != nil {
+		t.Fatalf("a baseline of the weight %v: %v", b.weight, err)
+	}
+	if c.LogTail(40) != b.LogTail(40) {
+		t.Errorf("read back it says %v, before %v", c.LogTail(40), b.LogTail(40))
+	}
+}
+
 // A baseline with seasons that supposes says of a slot what the one without says, as long as it has seen
 // no season.
 func TestSupposeIsThePriorOfABaselineWithSeasonsToo(t *testing.T) {
