@@ -130,6 +130,8 @@ func (f Feature) insteadOfBaseline(key string) string {
 		return "use it in when:"
 	case KindDepth, KindRecurs:
 		return "use it in when:, or write new(chain)"
+	case KindQuantile:
+		return fmt.Sprintf("use it in when:, or write max(%s, %s)", f.Measure, formatDuration(f.Window))
 	}
 	return ""
 }
@@ -258,7 +260,7 @@ func (r *reader) relearn(n *yaml.Node, d *draft) {
 	switch {
 	case !d.HasRelearn:
 		r.fail(n, didYouMean(text, slices.Concat(edgeFields, []string{"context.KEY"})), "relearn cannot be %q", shorten(text))
-	case d.Relearn == d.GroupBy.Field():
+	case d.GroupBy.fixes(d.Relearn):
 		r.fail(n, "write context.version", "relearn: %s says nothing: the detector groups by %s, so it is always the same", text, text)
 	}
 }

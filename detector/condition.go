@@ -36,7 +36,8 @@ type condition struct {
 	quantities map[int]string
 	features   *features
 	program    Program
-	depth      int // of the stack at this point of the program
+	depth      int         // of the stack at this point of the program
+	dimensions []dimension // of what is on the stack, as long as nothing failed
 	failed     bool
 }
 
@@ -81,7 +82,13 @@ func (r *reader) featureText(n *yaml.Node, groupBy Entity, features *features) (
 		c.fail(root, "write count(calls, 10s), new(resource) or surprise(agent)", "a baseline needs one feature")
 		return 0, false
 	}
-	return c.feature(call)
+	i, ok := c.feature(call)
+	if ok && isShareCall(call) {
+		f := c.features.list[i]
+		c.fail(call, "use it in when:, or write "+f.Name, "%s has no baseline", strings.Replace(f.Name, "count", "share", 1))
+		return 0, false
+	}
+	return i, ok
 }
 
 // parse reads an expression; it returns nil where it cannot be read.
@@ -193,10 +200,10 @@ func (c *condition) compile(n ast.Node, depth int) kind {
 	}
 	switch n := n.(type) {
 	case *ast.IntegerNode:
-		c.push(n, instruction{op: opNumber, value: float64(n.Value)})
+		c.push(n, instruction{op: opNumber, value: float64(n.Value)}, inAny)
 		return isNumber
 	case *ast.FloatNode:
-		c.push(n, instruction{op: opNumber, value: n.Value})
+		c.push(n, instruction{op: opNumber, value: n.Value}, inAny)
 		return isNumber
 	case *ast.IdentifierNode:
 		return c.name(n)
@@ -205,10 +212,14 @@ func (c *condition) compile(n ast.Node, depth int) kind {
 		if !ok {
 			return isBroken
 		}
-		if f := c.features.list[i]; f.Measure == MeasureMinutes {
+		f := c.features.list[i]
+		if f.Measure == MeasureMinutes {
 			c.fail(n, "write it under baseline:", "%s is for a baseline alone", f.Name)
 		}
-		c.push(n, instruction{op: opLoad, index: uint16(i)})
+		c.push(n, instruction{op: opLoad, index: uint16(i)}, f.dimension())
+		if isShareCall(n) {
+			c.byCalls(n, f)
+		}
 		return isNumber
 	case *ast.UnaryNode:
 		return c.unary(n, depth)
@@ -217,6 +228,18 @@ func (c *condition) compile(n ast.Node, depth int) kind {
 	}
 	c.fail(n, conditionParts, "this is not part of a condition")
 	return isBroken
+}
+
+// byCalls divides what was pushed last, the count f, by that of all calls.
+func (c *condition) byCalls(n *ast.CallNode, f Feature) {
+	f.Measure = MeasureCalls
+	f.Name = f.text(functionOf(func(fn *function) bool { return fn.name == "count" }), "")
+	if i, ok := c.add(n, f, ""); ok {
+		c.push(n, instruction{op: opLoad, index: uint16(i)}, dimension{})
+		c.dimensions = c.dimensions[:len(c.dimensions)-1]
+		c.emit(instruction{op: opDiv})
+		c.depth--
+	}
 }
 
 // name compiles what stands for a number: a quantity with its unit.
@@ -233,26 +256,25 @@ func (c *condition) name(n *ast.IdentifierNode) kind {
 		c.fail(n, hint, "unknown name %q", shorten(n.Value))
 		return isBroken
 	}
-	size, err := parseSize(text)
-	if plain, numErr := strconv.ParseFloat(text, 64); numErr == nil && !math.IsInf(plain, 0) && !math.IsNaN(plain) {
-		size, err = plain, nil // only a constant is without unit
-	}
-	if err != nil && isConstant(n) {
-		if _, err := parseDuration(text); err != nil {
-			c.fail(n, "", "%s is %q; here a number is wanted", n.Value, shorten(text))
-			return isBroken
-		}
-	}
-	if err != nil {
-		hint := ""
-		if d, err := parseDuration(text); err == nil {
-			hint = fmt.Sprintf("a latency is in seconds: write %g", d.Seconds())
-		}
-		c.fail(n, hint, "%s is a duration; here a number is wanted", text)
+	value, in, ok := readNumber(text)
+	if !ok {
+		c.fail(n, "", "%s is %q; here a number is wanted", n.Value, shorten(text))
 		return isBroken
 	}
-	c.push(n, instruction{op: opNumber, value: size})
+	c.push(n, instruction{op: opNumber, value: value}, in)
 	return isNumber
+}
+
+// readNumber reads a size in bytes, a duration in seconds, or the number of a constant without a unit.
+func readNumber(text string) (value float64, in dimension, ok bool) {
+	if plain, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(plain, 0) && !math.IsNaN(plain) {
+		return plain, inAny, true
+	}
+	if size, err := parseSize(text); err == nil {
+		return size, inBytes, true
+	}
+	d, err := parseDuration(text)
+	return d.Seconds(), inSeconds, err == nil
 }
 
 // quantity returns the number with its unit that a node stands for, or that of the constant that it names.
@@ -308,6 +330,7 @@ func (c *condition) binary(n *ast.BinaryNode, depth int) kind {
 	c.want(n.Left, n.Operator, o.wants, left)
 	right := c.compile(n.Right, depth+1)
 	c.want(n.Right, n.Operator, o.wants, right)
+	c.combine(n, o.op)
 	c.emit(instruction{op: o.op})
 	c.depth--
 	return o.gives
@@ -319,8 +342,9 @@ func (c *condition) want(n ast.Node, operator string, want, got kind) {
 	}
 }
 
-func (c *condition) push(n ast.Node, in instruction) {
+func (c *condition) push(n ast.Node, in instruction, measured dimension) {
 	c.emit(in)
+	c.dimensions = append(c.dimensions, measured)
 	c.depth++
 	if c.depth == maxProgramDepth+1 {
 		c.fail(n, "name fewer values in parentheses", "the condition needs more than %d values at once", maxProgramDepth)

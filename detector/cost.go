@@ -35,9 +35,10 @@ var (
 	costSession = Cost{BytesAgent: 585} // where nothing else asks for the order of calls
 
 	costFeatures = map[FeatureKind]Cost{
-		KindCount: {NsCall: 49, BytesAgent: 160}, // where a hard limit reads it
-		KindRate:  {NsCall: 49, BytesAgent: 160},
-		KindMax:   {NsCall: 30, BytesAgent: 240},
+		KindCount:    {NsCall: 49, BytesAgent: 160}, // where a hard limit reads it
+		KindRate:     {NsCall: 49, BytesAgent: 160},
+		KindMax:      {NsCall: 30, BytesAgent: 240},
+		KindQuantile: {NsCall: 95, BytesAgent: 620},
 
 		KindDistinct: {NsCall: 110, BytesAgent: 680},
 		KindNew:      {NsCall: 150, BytesAgent: 516},
@@ -75,6 +76,13 @@ var entitiesOfAgent = map[Entity]struct {
 	ByTenant:    {0.02, Cost{NsCall: 50, BytesAgent: 10}},
 	ByResource:  {16, Cost{NsCall: 650, BytesAgent: 7500}},
 	ByParent:    {0.35, Cost{NsCall: 50, BytesAgent: 160}},
+
+	// A pair is as its other half, but for the agents that share one, and for the way through the exchange.
+	ByAgentIdentity:  {1.7, Cost{NsCall: 40, BytesAgent: 780}},
+	ByAgentSession:   {25, Cost{NsCall: 60, BytesAgent: 11_500}},
+	ByAgentChainRoot: {1.2, Cost{NsCall: 40, BytesAgent: 560}},
+	ByAgentResource:  {30, Cost{NsCall: 60, BytesAgent: 14_000}},
+	ByAgentParent:    {1.2, Cost{NsCall: 40, BytesAgent: 560}},
 }
 
 // selective is what a match that names values is taken to leave of the calls and of the agents. It

@@ -75,7 +75,9 @@ func (r *reader) detector(n *yaml.Node) *draft {
 		return d
 	}
 	r.about(o, d)
-	r.choose(o, "group_by", entityWords, func(i int) { d.GroupBy = Entity(i) })
+	if v := o.values["group_by"]; v != nil {
+		r.grouping(v, d)
+	}
 	r.choose(o, "mode", modeWords, func(i int) { d.Mode = Mode(i) })
 	r.names(o)
 	r.matching(o, d)

@@ -3,6 +3,7 @@ package detector
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,25 +55,65 @@ func (c *condition) feature(call *ast.CallNode) (int, bool) {
 		return 0, false
 	}
 	f := Feature{Kind: fn.kind}
+	args := call.Arguments
 	var key string
-	if fn.measures != nil {
-		ok = c.measure(&f, fn, call.Arguments[0])
-	} else {
-		key, ok = c.distinguished(&f, fn, call.Arguments[0])
+	if fn.kind == KindQuantile {
+		if !c.share(&f, args[0]) {
+			return 0, false // the others may stand in its place
+		}
+		args = args[1:]
 	}
-	if arity == 2 {
-		ok = c.window(&f, call.Arguments[1]) && ok
+	if fn.measures != nil {
+		ok = c.measure(&f, fn, args[0])
+	} else {
+		key, ok = c.distinguished(&f, fn, args[0])
+	}
+	if len(args) == 2 {
+		ok = c.window(&f, args[1]) && ok
 	}
 	if !ok {
 		return 0, false
 	}
 	f.Name = f.text(fn, key)
+	return c.add(call, f, key)
+}
+
+// add returns the index of a feature.
+func (c *condition) add(n ast.Node, f Feature, key string) (int, bool) {
 	i := c.features.add(f, key)
 	if i == maxFeatures {
-		c.fail(call, "", "the detector names more than %d features", maxFeatures)
+		c.fail(n, "", "the detector names more than %d features", maxFeatures)
 		return 0, false
 	}
 	return i, true
+}
+
+// isShareCall says whether a call is of the function that divides what it counts by all calls.
+func isShareCall(call *ast.CallNode) bool {
+	callee, ok := call.Callee.(*ast.IdentifierNode)
+	return ok && functionOf(func(f *function) bool { return f.share && f.name == callee.Value }) != nil
+}
+
+// share reads the first argument of a quantile.
+func (c *condition) share(f *Feature, arg ast.Node) bool {
+	const example = "write 0.95 for the value that 95 % of the calls do not exceed"
+	switch n := arg.(type) {
+	case *ast.FloatNode:
+		f.Share = n.Value
+	case *ast.IntegerNode:
+		f.Share = float64(n.Value)
+	default:
+		text, ok := c.quantity(arg)
+		if !ok && isConstant(arg) {
+			return false // which is reported
+		}
+		f.Share, _ = strconv.ParseFloat(text, 64)
+	}
+	if !(f.Share > 0 && f.Share < 1) {
+		c.fail(arg, example, "the first argument of quantile must be a number between 0 and 1")
+		return false
+	}
+	return true
 }
 
 // measure reads the first argument of a function that takes a measure.
@@ -117,7 +158,7 @@ func (c *condition) distinguished(f *Feature, fn *function, arg ast.Node) (key s
 	}
 	i, _ := oneOf(fieldWords, w)
 	f.Field = Field(i)
-	if f.Field == c.groupBy.Field() {
+	if c.groupBy.fixes(f.Field) {
 		c.fail(arg, "name another field", "%s(%s) says nothing: the detector groups by %s, so it is always the same", fn.name, w, w)
 		return "", false
 	}
@@ -144,7 +185,11 @@ func contextEntry(arg ast.Node) (key string, ok bool) {
 func (c *condition) word(arg ast.Node, fn *function, what string) (string, bool) {
 	id, ok := arg.(*ast.IdentifierNode)
 	if !ok || c.quantities[arg.Location().From] != "" {
-		c.fail(arg, "", "the first argument of %s must be %s", fn.name, what)
+		place := "first"
+		if fn.kind == KindQuantile {
+			place = "second"
+		}
+		c.fail(arg, "", "the %s argument of %s must be %s", place, fn.name, what)
 		return "", false
 	}
 	return id.Value, true
@@ -177,7 +222,14 @@ func (f Feature) text(fn *function, key string) string {
 	if f.Window > 0 {
 		arg += ", " + formatDuration(f.Window)
 	}
-	return fmt.Sprintf("%s(%s)", fn.name, arg)
+	name := fn.name
+	switch {
+	case fn.share:
+		name = "count"
+	case f.Kind == KindQuantile:
+		arg = number64(f.Share) + ", " + arg
+	}
+	return fmt.Sprintf("%s(%s)", name, arg)
 }
 
 // argument returns the feature's field as an analyst writes it.

@@ -7,9 +7,10 @@ type function struct {
 	name    string
 	kind    FeatureKind
 	example string // shown where it is written wrongly; its commas tell the arguments
-	// The first argument is one of these measures, or one of these fields.
+	// The first argument, that of a quantile the second, is one of these measures, or one of these fields.
 	measures, fields []string
 	context          bool // the first argument may be a context entry as well
+	share            bool // it is its count by that of all calls; for a hard limit alone
 }
 
 // edgeFields are the fields of a call that make an edge from an entity. Every session is new, so
@@ -25,6 +26,8 @@ var functions = []function{
 	{name: "sum", kind: KindCount, example: "sum(bytes_out, 1m)", measures: []string{"bytes_in", "bytes_out"}},
 	{name: "max", kind: KindMax, example: "max(latency, 1m)", measures: []string{"bytes_in", "bytes_out", "latency"}},
 	{name: "rate", kind: KindRate, example: "rate(calls, 1s)", measures: []string{"calls", "errors", "denied", "bytes_in", "bytes_out"}},
+	{name: "share", kind: KindCount, example: "share(denied, 5m)", measures: []string{"errors", "denied"}, share: true},
+	{name: "quantile", kind: KindQuantile, example: "quantile(0.95, latency, 10m)", measures: []string{"bytes_in", "bytes_out", "latency"}},
 	{name: "distinct", kind: KindDistinct, example: "distinct(resource, 1m)", fields: slices.Concat(edges, []string{"session"}), context: true},
 	{name: "new", kind: KindNew, example: "new(resource)", fields: edges, context: true},
 	{name: "surprise", kind: KindSurprise, example: "surprise(agent)", fields: edges, context: true},

@@ -14,38 +14,80 @@ import (
 func TestEveryFeatureReachesThePlan(t *testing.T) {
 	const tool = detector.FieldContext
 	for text, want := range map[string]detector.Feature{
-		"count(denied, 60s)":         {Name: "count(denied, 1m)", Kind: detector.KindCount, Measure: detector.MeasureDenied, Window: time.Minute},
-		"sum(bytes_in, 1m)":          {Name: "sum(bytes_in, 1m)", Kind: detector.KindCount, Measure: detector.MeasureBytesIn, Window: time.Minute},
-		"max(bytes_in, 1m)":          {Name: "max(bytes_in, 1m)", Kind: detector.KindMax, Measure: detector.MeasureBytesIn, Window: time.Minute},
-		"max(bytes_out, 24h)":        {Name: "max(bytes_out, 1d)", Kind: detector.KindMax, Measure: detector.MeasureBytesOut, Window: 24 * time.Hour},
-		"max(latency, 90s)":          {Name: "max(latency, 1m30s)", Kind: detector.KindMax, Measure: detector.MeasureLatency, Window: 90 * time.Second},
-		"rate(bytes_out, 1s)":        {Name: "rate(bytes_out, 1s)", Kind: detector.KindRate, Measure: detector.MeasureBytesOut, Window: time.Second},
-		"distinct(parent, 1h)":       {Name: "distinct(parent, 1h)", Kind: detector.KindDistinct, Field: detector.FieldParent, Window: time.Hour},
-		"distinct(chain, 1h)":        {Name: "distinct(chain, 1h)", Kind: detector.KindDistinct, Field: detector.FieldChain, Window: time.Hour},
-		"distinct(session, 1h)":      {Name: "distinct(session, 1h)", Kind: detector.KindDistinct, Field: detector.FieldSession, Window: time.Hour},
-		"distinct(context.tool, 1h)": {Name: "distinct(context.tool, 1h)", Kind: detector.KindDistinct, Field: tool, Window: time.Hour},
-		"new(chain)":                 {Name: "new(chain)", Kind: detector.KindNew, Field: detector.FieldChain},
-		"new(call)":                  {Name: "new(call)", Kind: detector.KindNew, Field: detector.FieldCall},
-		"new(context['tool'])":       {Name: "new(context.tool)", Kind: detector.KindNew, Field: tool},
-		"surprise(parent)":           {Name: "surprise(parent)", Kind: detector.KindSurprise, Field: detector.FieldParent},
-		"surprise(call)":             {Name: "surprise(call)", Kind: detector.KindSurprise, Field: detector.FieldCall},
-		"sequence(action)":           {Name: "sequence(action)", Kind: detector.KindSequence, Field: detector.FieldAction},
-		"sequence( resource )":       {Name: "sequence(resource)", Kind: detector.KindSequence, Field: detector.FieldResource},
-		"sequence(call)":             {Name: "sequence(call)", Kind: detector.KindSequence, Field: detector.FieldCall},
-		"repeats(call)":              {Name: "repeats(call)", Kind: detector.KindRepeats, Field: detector.FieldCall},
-		"stale(call)":                {Name: "stale(call)", Kind: detector.KindStale, Field: detector.FieldCall},
-		"depth(chain)":               {Name: "depth(chain)", Kind: detector.KindDepth, Field: detector.FieldChain},
-		"recurs(chain)":              {Name: "recurs(chain)", Kind: detector.KindRecurs, Field: detector.FieldChain},
-		"burst(resource)":            {Name: "burst(resource)", Kind: detector.KindBurst, Field: detector.FieldResource},
-		"burst(identity)":            {Name: "burst(identity)", Kind: detector.KindBurst, Field: detector.FieldIdentity},
-		"burst(action)":              {Name: "burst(action)", Kind: detector.KindBurst, Field: detector.FieldAction},
-		"burst(parent)":              {Name: "burst(parent)", Kind: detector.KindBurst, Field: detector.FieldParent},
-		"burst(chain_root)":          {Name: "burst(chain_root)", Kind: detector.KindBurst, Field: detector.FieldChainRoot},
+		"count(denied, 60s)":             {Name: "count(denied, 1m)", Kind: detector.KindCount, Measure: detector.MeasureDenied, Window: time.Minute},
+		"sum(bytes_in, 1m)":              {Name: "sum(bytes_in, 1m)", Kind: detector.KindCount, Measure: detector.MeasureBytesIn, Window: time.Minute},
+		"max(bytes_in, 1m)":              {Name: "max(bytes_in, 1m)", Kind: detector.KindMax, Measure: detector.MeasureBytesIn, Window: time.Minute},
+		"max(bytes_out, 24h)":            {Name: "max(bytes_out, 1d)", Kind: detector.KindMax, Measure: detector.MeasureBytesOut, Window: 24 * time.Hour},
+		"max(latency, 90s)":              {Name: "max(latency, 1m30s)", Kind: detector.KindMax, Measure: detector.MeasureLatency, Window: 90 * time.Second},
+		"quantile(0.950, latency, 600s)": {Name: "quantile(0.95, latency, 10m)", Kind: detector.KindQuantile, Measure: detector.MeasureLatency, Window: 10 * time.Minute, Share: 0.95},
+		"quantile(0.5, bytes_out, 1h)":   {Name: "quantile(0.5, bytes_out, 1h)", Kind: detector.KindQuantile, Measure: detector.MeasureBytesOut, Window: time.Hour, Share: 0.5},
+		"rate(bytes_out, 1s)":            {Name: "rate(bytes_out, 1s)", Kind: detector.KindRate, Measure: detector.MeasureBytesOut, Window: time.Second},
+		"distinct(parent, 1h)":           {Name: "distinct(parent, 1h)", Kind: detector.KindDistinct, Field: detector.FieldParent, Window: time.Hour},
+		"distinct(chain, 1h)":            {Name: "distinct(chain, 1h)", Kind: detector.KindDistinct, Field: detector.FieldChain, Window: time.Hour},
+		"distinct(session, 1h)":          {Name: "distinct(session, 1h)", Kind: detector.KindDistinct, Field: detector.FieldSession, Window: time.Hour},
+		"distinct(context.tool, 1h)":     {Name: "distinct(context.tool, 1h)", Kind: detector.KindDistinct, Field: tool, Window: time.Hour},
+		"new(chain)":                     {Name: "new(chain)", Kind: detector.KindNew, Field: detector.FieldChain},
+		"new(call)":                      {Name: "new(call)", Kind: detector.KindNew, Field: detector.FieldCall},
+		"new(context['tool'])":           {Name: "new(context.tool)", Kind: detector.KindNew, Field: tool},
+		"surprise(parent)":               {Name: "surprise(parent)", Kind: detector.KindSurprise, Field: detector.FieldParent},
+		"surprise(call)":                 {Name: "surprise(call)", Kind: detector.KindSurprise, Field: detector.FieldCall},
+		"sequence(action)":               {Name: "sequence(action)", Kind: detector.KindSequence, Field: detector.FieldAction},
+		"sequence( resource )":           {Name: "sequence(resource)", Kind: detector.KindSequence, Field: detector.FieldResource},
+		"sequence(call)":                 {Name: "sequence(call)", Kind: detector.KindSequence, Field: detector.FieldCall},
+		"repeats(call)":                  {Name: "repeats(call)", Kind: detector.KindRepeats, Field: detector.FieldCall},
+		"stale(call)":                    {Name: "stale(call)", Kind: detector.KindStale, Field: detector.FieldCall},
+		"depth(chain)":                   {Name: "depth(chain)", Kind: detector.KindDepth, Field: detector.FieldChain},
+		"recurs(chain)":                  {Name: "recurs(chain)", Kind: detector.KindRecurs, Field: detector.FieldChain},
+		"burst(resource)":                {Name: "burst(resource)", Kind: detector.KindBurst, Field: detector.FieldResource},
+		"burst(identity)":                {Name: "burst(identity)", Kind: detector.KindBurst, Field: detector.FieldIdentity},
+		"burst(action)":                  {Name: "burst(action)", Kind: detector.KindBurst, Field: detector.FieldAction},
+		"burst(parent)":                  {Name: "burst(parent)", Kind: detector.KindBurst, Field: detector.FieldParent},
+		"burst(chain_root)":              {Name: "burst(chain_root)", Kind: detector.KindBurst, Field: detector.FieldChainRoot},
 	} {
 		d := load(t, "id: x\ntitle: x\ngroup_by: tenant\nwhen: "+text+" > 1\n").Plan.Detectors[0]
 		if diff := cmp.Diff([]detector.Feature{want}, d.Features); diff != "" {
 			t.Errorf("%s: %s", text, diff)
 		}
+	}
+}
+
+func TestAShareIsACountByThatOfAllCalls(t *testing.T) {
+	for _, text := range []string{
+		"share(denied, 5m) > 0.5 and count(calls, 5m) >= 20", "count(denied, 5m) / count(calls, 5m) > 0.5 and count(calls, 5m) >= 20",
+		"count(calls, 5m) >= 20 and 50 < 100 * share(denied, 5m)", "not (share(denied, 5m) <= 0.5) and 20 <= count(calls, 5m)",
+	} {
+		d := load(t, "id: x\ntitle: x\nwhen: "+text+"\n").Plan.Detectors[0]
+		at := map[string]int{}
+		for i, f := range d.Features {
+			at[f.Name] = i
+		}
+		if len(at) != 2 {
+			t.Fatalf("%s: features %v", text, d.Features)
+		}
+		for _, c := range []struct {
+			denied, calls float64
+			want          bool
+		}{{11, 20, true}, {10, 20, false}, {11, 19, false}, {0, 0, false}, {19, 40, false}, {21, 40, true}} {
+			values := make([]float64, 2)
+			values[at["count(denied, 5m)"]], values[at["count(calls, 5m)"]] = c.denied, c.calls
+			if got := d.When.Eval(values); got != c.want {
+				t.Errorf("%s with %g of %g denied is %v", text, c.denied, c.calls, got)
+			}
+		}
+	}
+}
+
+func TestUnitsOfALimitMustFit(t *testing.T) {
+	for _, text := range []string{
+		"sum(bytes_out, 1h) / count(calls, 1h) > 5MiB", "sum(bytes_out, 1h) > 5MiB * count(calls, 1h)", "rate(bytes_out, 1s) > 5MiB", "sum(bytes_out, 1h) > 1000",
+		"quantile(0.95, latency, 10m) > 5s", "max(latency, 1h) > 1m30s", "max(latency, 1h) / quantile(0.5, latency, 1h) > 20", "max(latency, 1h) * count(calls, 1h) > 2h",
+		"sum(bytes_out, 1h) / sum(bytes_in, 1h) > 10", "(sum(bytes_out, 1h) - sum(bytes_in, 1h)) / 1MiB > 3", "1 / max(latency, 1m) < 3", "share(errors, 1m) + share(denied, 1m) > 0.5",
+	} {
+		load(t, "id: x\ntitle: x\nwhen: "+text+"\n")
+	}
+	d := load(t, "id: x\ntitle: x\nwhen: max(latency, 1h) > 1m30s\n").Plan.Detectors[0]
+	if d.When.Eval([]float64{90}) || !d.When.Eval([]float64{90.5}) {
+		t.Error("1m30s are not 90 seconds")
 	}
 }
 

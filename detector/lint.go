@@ -191,7 +191,7 @@ func mentions(n *yaml.Node, text string) bool {
 
 // grouping warns of a state for each of things whose number nobody bounds.
 func (l *linter) grouping() {
-	by := l.detector.GroupBy
+	by, _ := l.detector.GroupBy.Partner()
 	unbounded := by == ByResource || by == BySession || by == ByIdentity
 	if !unbounded || l.detector.Match != nil {
 		return

@@ -153,7 +153,7 @@ func TestErrorsOfNamesSayWhereAndWhy(t *testing.T) {
 		"unknown limit":         {body + "constants: {limit: 5}\nwhen: count(calls, 1m) > $limti", `f.yaml:4:26: no constant and no list is $limti (did you mean "$limit"?)`},
 		"list as limit":         {body + "constants: {limit: [5]}\nwhen: count(calls, 1m) > $limit", `f.yaml:4:26: $limit is a list; here a number is wanted`},
 		"text as limit":         {body + "constants: {limit: high}\nwhen: count(calls, 1m) > $limit", `f.yaml:4:26: $limit is "high"; here a number is wanted`},
-		"duration as limit":     {body + "constants: {limit: 5m}\nwhen: count(calls, 1m) > $limit", `f.yaml:4:26: 5m is a duration; here a number is wanted (a latency is in seconds: write 300)`},
+		"duration as limit":     {body + "constants: {limit: 5m}\nwhen: count(calls, 1m) > $limit", `f.yaml:4:26: ">" wants a plain number here, this is a time (a number without a unit goes with everything)`},
 		"number as window":      {body + "constants: {limit: 5}\nwhen: count(calls, $limit) > $limit", `f.yaml:4:20: the window must be a duration with its unit (write 10s, 5m or 1d)`},
 		"infinite limit":        {body + "constants: {limit: .inf}\nwhen: count(calls, 1m) > $limit", `f.yaml:4:26: $limit is ".inf"; here a number is wanted`},
 

@@ -96,20 +96,24 @@ const (
 	// KindBurst is how unexpected the traffic between the call's agent and its value of a field
 	// is in this minute, among all agents of the tenant, in nats: burst(resource).
 	KindBurst
+	// KindQuantile is the value that a share of the calls in a sliding window do not exceed:
+	// quantile(0.95, latency, 10m).
+	KindQuantile
 )
 
 // Feature is one number that the shard keeps for each entity.
 type Feature struct {
 	Name    string // as the analyst wrote it, normalised: count(calls, 10s)
 	Kind    FeatureKind
-	Measure Measure       // KindCount, KindRate, KindMax
+	Measure Measure       // KindCount, KindRate, KindMax, KindQuantile
 	Field   Field         // KindDistinct, KindNew, KindSurprise, KindSequence, KindBurst
-	Window  time.Duration // KindCount, KindRate, KindDistinct, KindMax
+	Window  time.Duration // KindCount, KindRate, KindDistinct, KindMax, KindQuantile
+	Share   float64       // KindQuantile: between 0 and 1
 }
 
 // Evidence is one baseline whose e-detector adds to a detector's evidence.
 type Evidence struct {
-	Feature int // index into Compiled.Features; any but KindRate, KindDistinct, KindDepth, KindRecurs
+	Feature int // index into Compiled.Features; any but KindRate, KindDistinct, KindDepth, KindRecurs, KindQuantile
 	Weight  float64
 	// Seasonal says that the baseline of a count knows the hour of the week.
 	Seasonal bool

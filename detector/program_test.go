@@ -96,7 +96,7 @@ type expression struct {
 func number(depth int) *rapid.Generator[expression] {
 	return rapid.Custom(func(t *rapid.T) expression {
 		if depth == 0 || rapid.Bool().Draw(t, "leaf") {
-			return rapid.SampledFrom([]expression{{"c", 6}, {"e", 2}, {"b", 0}, {"3", 3}, {"0.5", 0.5}}).Draw(t, "value")
+			return rapid.SampledFrom([]expression{{"c", 6}, {"e", 2}, {"(b / 1B)", 0}, {"3", 3}, {"0.5", 0.5}}).Draw(t, "value")
 		}
 		x, y := number(depth-1).Draw(t, "x"), number(depth-1).Draw(t, "y")
 		op := rapid.SampledFrom([]string{"+", "-", "*", "/"}).Draw(t, "op")

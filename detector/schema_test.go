@@ -83,7 +83,7 @@ func TestSchemaAndLoaderKnowTheSameWords(t *testing.T) {
 		def, key string
 		want     []string
 	}{
-		{"detector", "severity", severityWords}, {"detector", "mode", modeWords}, {"detector", "group_by", entityWords},
+		{"detector", "severity", severityWords}, {"detector", "mode", modeWords},
 		{"detector", "within", withinWords}, {"distinct", "field", signFields}, {"baseline", "season", seasonWords},
 		{"response", "action", actionWords[1:]}, {"response", "scope", scopeWords}, {"calls", "outcome", outcomeWords},
 		{"override", "severity", severityWords}, {"override", "mode", modeWords}, {"schedule", "outside", modeWords},
@@ -91,6 +91,17 @@ func TestSchemaAndLoaderKnowTheSameWords(t *testing.T) {
 		if diff := cmp.Diff(c.want, s.Defs[c.def].Properties[c.key].Enum); diff != "" {
 			t.Errorf("%s: %s", c.key, diff)
 		}
+	}
+	grouping := s.Defs["detector"].Properties["group_by"].OneOf
+	if diff := cmp.Diff(entityWords, grouping[0].Enum); diff != "" {
+		t.Errorf("group_by: %s", diff)
+	}
+	pairs := []string{ByAgent.String()}
+	for _, e := range partners {
+		pairs = append(pairs, e.String())
+	}
+	if diff := cmp.Diff(pairs, grouping[1].Items.Enum); diff != "" {
+		t.Errorf("group_by of a pair: %s", diff)
 	}
 	if got, want := s.Defs["detector"].Properties["id"].Pattern, idForm.String(); got != want {
 		t.Errorf("form of an id %s, want %s", got, want)

@@ -55,11 +55,19 @@ func (f Field) String() string {
 	return fieldWords[f]
 }
 
-// String returns the entity as it is written after group_by.
-func (e Entity) String() string { return word(entityWords, int(e)) }
+// String returns the entity as it is written after group_by, and agent-resource of a pair.
+func (e Entity) String() string {
+	if partner, ok := e.Partner(); ok {
+		return "agent-" + partner.String()
+	}
+	return word(entityWords, int(e))
+}
 
-// Field returns the field of a call that holds the entity.
-func (e Entity) Field() Field { return entityFields[e] }
+// Field returns the field of a call that holds the entity, of a pair that which holds what is beside the agent.
+func (e Entity) Field() Field {
+	e, _ = e.Partner()
+	return entityFields[e]
+}
 
 // String returns the measure as it is written in features.
 func (m Measure) String() string { return word(measureWords, int(m)) }

@@ -41,7 +41,7 @@ func (o origin) append(b []byte) []byte {
 func parseOrigin(r *kgo.Record) (origin, error) {
 	for i := range r.Headers {
 		b := r.Headers[i].Value
-		if r.Headers[i].Key != headerOrigin || len(b) != originSize || b[0] > byte(detector.ByParent) {
+		if r.Headers[i].Key != headerOrigin || len(b) != originSize || int(b[0]) >= detector.Entities {
 			continue
 		}
 		return origin{

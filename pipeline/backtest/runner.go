@@ -43,7 +43,7 @@ func (r *Runner) Call(c *telemetry.Call) []shard.Detected {
 // Known reports whether the detector's baseline of the call's entity has seen enough to speak.
 func (r *Runner) Known(detectorID string, by detector.Entity, c *telemetry.Call) bool {
 	s := r.exchange
-	if by == detector.ByAgent {
+	if by.Local() {
 		s = r.calls
 	}
 	return s.Known(detectorID, by, c)

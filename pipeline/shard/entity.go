@@ -8,7 +8,7 @@ import (
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
-// entity is the state of one agent, identity, session, chain root, tenant or resource.
+// entity is the state of one agent, identity, session, chain root, tenant or resource, or of a pair of them.
 type entity struct {
 	key string // AppendEntityKey
 	// position is the last call that this state reflects. Each entity is consistent by
@@ -136,8 +136,8 @@ func (e *entity) watch(r *rule, turn *int) *watch {
 }
 
 // AppendEntityKey appends the key of the call's entity, which is the record's key in the
-// exchange: the kind of the entity, its tenant and its name. A NUL cannot stand in a call's
-// strings, so the parts cannot be confused.
+// exchange: the kind of the entity, its tenant and its name, of a pair both names. A NUL cannot
+// stand in a call's strings, so the parts cannot be confused.
 func AppendEntityKey(b []byte, by detector.Entity, c *telemetry.Call) []byte {
 	b = append(b, byte(by))
 	b = append(b, c.Tenant...)
@@ -145,11 +145,15 @@ func AppendEntityKey(b []byte, by detector.Entity, c *telemetry.Call) []byte {
 		return b
 	}
 	b = append(b, 0)
+	if _, pair := by.Partner(); pair {
+		b = append(append(b, c.Agent...), 0)
+	}
 	return append(b, entityValue(by, c)...)
 }
 
-// entityValue returns the part of the call that names its entity.
+// entityValue returns the part of the call that names its entity, of a pair what is beside the agent.
 func entityValue(by detector.Entity, c *telemetry.Call) []byte {
+	by, _ = by.Partner()
 	switch by {
 	case detector.ByIdentity:
 		return c.Identity
@@ -175,13 +179,17 @@ func tenantOf(key string) string {
 	return tenant
 }
 
-// splitEntityKey is the inverse of AppendEntityKey.
+// splitEntityKey is the inverse of AppendEntityKey. The name of a pair is both names, with a comma.
 func splitEntityKey(key string) (by detector.Entity, tenant, name string) {
 	by = detector.Entity(key[0])
 	rest := key[1:]
 	for i := range len(rest) {
 		if rest[i] == 0 {
-			return by, rest[:i], rest[i+1:]
+			name = rest[i+1:]
+			if _, pair := by.Partner(); pair {
+				name = strings.Replace(name, "\x00", ", ", 1)
+			}
+			return by, rest[:i], name
 		}
 	}
 	return by, rest, rest

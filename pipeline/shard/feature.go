@@ -14,15 +14,16 @@ import (
 // feature is the state of one feature of an entity: one of the models, or none where
 // the call alone gives the value, or where evidence alone reads the feature.
 type feature struct {
-	window   *models.Window
-	peak     *models.Peak
-	distinct *models.Distinct
-	kinds    *kinds
-	loop     *models.Loop
-	progress *models.Progress
-	burst    *models.EdgeBurst
-	sequence *sequence
-	value    float64 // at the last call
+	window    *models.Window
+	peak      *models.Peak
+	quantiles *models.Quantiles
+	distinct  *models.Distinct
+	kinds     *kinds
+	loop      *models.Loop
+	progress  *models.Progress
+	burst     *models.EdgeBurst
+	sequence  *sequence
+	value     float64 // at the last call
 }
 
 // burstOptions bound the edges and nodes of one tenant so that its state fits into a record.
@@ -57,6 +58,9 @@ func newFeature(f detector.Feature, windowed bool) feature {
 			peak := models.NewPeak(f.Window, windowSlots)
 			return feature{peak: &peak}
 		}
+	case detector.KindQuantile:
+		quantiles := models.NewQuantiles(f.Window, windowSlots)
+		return feature{quantiles: &quantiles}
 	}
 	return feature{}
 }
@@ -79,6 +83,9 @@ func (s *Shard) observeFeature(r *rule, w *watch, i int, se *session, c *telemet
 			f.peak.Add(t, amount(spec.Measure, c))
 			f.value = f.peak.Max(t)
 		}
+	case detector.KindQuantile:
+		f.quantiles.Add(t, amount(spec.Measure, c))
+		f.value = f.quantiles.Quantile(t, spec.Share)
 	case detector.KindDistinct:
 		if h, ok := s.hash(r, i, c); ok {
 			f.distinct.Add(t, h)

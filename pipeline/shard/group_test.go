@@ -125,7 +125,7 @@ func TestAgentsThatMostlyDoTheSameMeetInOneGroup(t *testing.T) {
 			}
 		}
 	}
-	if got := w.peersAt("\x07t").rules[0].members; got != agents*len(works) {
+	if got := w.peersAt(string([]byte{byte(groups)}) + "t").rules[0].members; got != agents*len(works) {
 		t.Errorf("the tenant counts %d agents, want all", got)
 	}
 }

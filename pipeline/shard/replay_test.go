@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
@@ -117,7 +118,7 @@ func TestTheSameLogGivesTheSameDetectionsWhereverItIsCut(t *testing.T) {
 // joinedGroups returns how many peer groups the states hold.
 func joinedGroups(states map[string][]byte) (n int) {
 	for key := range states {
-		if strings.HasPrefix(key, "calls/\x07t1\x00") {
+		if strings.HasPrefix(key, "calls/"+string([]byte{byte(detector.Entities)})+"t1\x00") {
 			n++
 		}
 	}

@@ -84,7 +84,7 @@ baseline:
 budget: 1 per 10 agent-days
 warmup: {calls: 5, slots: 2, peers: 3}
 relearn: context.region
-when: max(bytes_out, 30s) > 990 or repeats(call) > 6 or depth(chain) > 4 or recurs(chain) > 1
+when: max(bytes_out, 30s) > 990 or repeats(call) > 6 or depth(chain) > 4 or recurs(chain) > 1 or quantile(0.4, bytes_out, 30s) > 800 or share(denied, 1m) > 0.9
 quiet: 5s
 `
 	const parents = `
@@ -121,8 +121,18 @@ correlation: {of: [agents, further], within: 1m, condition: {count: ">= 2"}}
 quiet: 5s
 response: {action: revoke, scope: agent, for: 15m}
 `
+	const pairs = `
+mode: observe
+group_by: [agent, resource]
+baseline: [{feature: "count(calls, 10s)"}, {feature: new(action)}]
+budget: 1 per 10 agent-resource-days
+warmup: {calls: 5, slots: 2, peers: 3}
+when: rate(calls, 1s) > 2
+quiet: 5s
+`
 	return plan(t, "id: correlated\ntitle: Correlated"+correlated, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities,
-		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents, "id: tenants\ntitle: Tenants"+tenants, "id: within\ntitle: Within sessions"+within)
+		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents, "id: tenants\ntitle: Tenants"+tenants, "id: within\ntitle: Within sessions"+within,
+		"id: pairs\ntitle: Pairs"+pairs)
 }
 
 // t0 begins the calls of a test.

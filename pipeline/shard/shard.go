@@ -24,7 +24,7 @@ type Source struct {
 }
 
 // Groups is a set of entities, one bit for each.
-type Groups uint8
+type Groups uint16
 
 // Has reports whether the set holds e.
 func (g Groups) Has(e detector.Entity) bool { return g&(1<<e) != 0 }
@@ -151,7 +151,7 @@ type Shard struct {
 	Stats      Stats
 }
 
-const groups = int(detector.ByParent) + 1
+const groups = detector.Entities
 
 // Detected is a detection and the index in the plan of the detector that made it.
 type Detected struct {
@@ -192,34 +192,47 @@ func (s *Shard) setPlan(plan *detector.Plan) {
 	}
 }
 
-// Call judges a call against the detectors that group by agent. It returns the other
-// groups that have a detector whose match the call meets: their entities live in the
-// shards of the exchange topic.
+// Call judges a call against the detectors that group by agent, or by a pair with the agent. It
+// returns the other groups that have a detector whose match the call meets: their entities live in
+// the shards of the exchange topic.
 func (s *Shard) Call(c *telemetry.Call, src Source) Groups {
 	s.classify(c)
-	s.judge(detector.ByAgent, c, src, position{src.Offset, int32(src.Index)})
-	return s.forward(c, detector.ByIdentity)
+	for by := detector.ByAgent; int(by) < groups; by++ {
+		if by == detector.ByAgent || by.Local() && s.met(by, c) {
+			// Each judgement of a call has a place of its own, so that what one tells is not taken for what another told.
+			s.judge(by, c, src, position{src.Offset, int32(src.Index*groups + int(by))})
+		}
+	}
+	return s.forward(c, false)
 }
 
 // Stray returns all groups that a call must be sent to which stands in a partition that is
 // not its agent's, because it was sent without its key.
 func (s *Shard) Stray(c *telemetry.Call) Groups {
 	s.classify(c)
-	return s.forward(c, detector.ByAgent)
+	return s.forward(c, true)
 }
 
-// forward returns the groups from first on that have a detector whose match the call meets.
-func (s *Shard) forward(c *telemetry.Call, first detector.Entity) Groups {
+// forward returns the groups that have a detector whose match the call meets, those too that are judged
+// in the agent's own partition if stray.
+func (s *Shard) forward(c *telemetry.Call, stray bool) Groups {
 	var forward Groups
-	for g := first; int(g) < groups; g++ {
-		for _, r := range s.rules[g] {
-			if r.Match.Eval(s.bits) && len(entityValue(g, c)) > 0 {
-				forward |= 1 << g
-				break
-			}
+	for g := detector.ByAgent; int(g) < groups; g++ {
+		if (stray || !g.Local()) && s.met(g, c) {
+			forward |= 1 << g
 		}
 	}
 	return forward
+}
+
+// met reports whether the call has an entity of the group and meets the match of one of its detectors.
+func (s *Shard) met(by detector.Entity, c *telemetry.Call) bool {
+	for _, r := range s.rules[by] {
+		if r.Match.Eval(s.bits) {
+			return len(entityValue(by, c)) > 0
+		}
+	}
+	return false
 }
 
 // Grouped judges a call that reached this shard at an offset of the exchange, against the
@@ -246,19 +259,26 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		s.hear(at, !advanced)
 	}
 	s.at = at
+	_, pair := by.Partner() // of whose call its agent's judgement is the one that counts
 	if !advanced {
-		s.Stats.Replayed++
+		if !pair {
+			s.Stats.Replayed++
+		}
 		return
 	}
 	if e.packed != "" {
 		s.wake(e)
 	}
-	s.Stats.Calls++
+	if !pair {
+		s.Stats.Calls++
+	}
 	s.entities.touch(e)
 	t := c.Time
 	if limit := src.Appended + int64(s.opt.MaxAhead); t > limit {
 		t = limit
-		s.Stats.Ahead++
+		if !pair {
+			s.Stats.Ahead++
+		}
 	}
 	s.latest = max(s.latest, t)
 	e.last = max(e.last, t)

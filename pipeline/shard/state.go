@@ -12,7 +12,7 @@ import (
 )
 
 // stateVersion is the encoding of an entity that appendState writes. load refuses others.
-const stateVersion = 11
+const stateVersion = 12
 
 // ErrStateVersion says that a state was written in an encoding that this version does not
 // know: another estop wrote it. Run that version, or delete the state to learn anew.
@@ -197,6 +197,8 @@ func (w *watch) models() []binaryState {
 			ms = append(ms, f.window)
 		case f.peak != nil:
 			ms = append(ms, f.peak)
+		case f.quantiles != nil:
+			ms = append(ms, f.quantiles)
 		case f.loop != nil:
 			ms = append(ms, f.loop)
 		case f.progress != nil:
