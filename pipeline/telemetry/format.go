@@ -82,12 +82,22 @@ var mediaTypes = []struct {
 // gzipped tells gzip by its magic bytes. No format begins with them.
 func gzipped(b []byte) bool { return len(b) > 2 && b[0] == 0x1f && b[1] == 0x8b }
 
+// mayBeCloudTrail is false where none of the keys that only CloudTrail has can be found, which is much faster to say
+// than what the keys are. A key can be written with escapes.
+func mayBeCloudTrail(b []byte) bool {
+	return bytes.Contains(b, []byte(`"userIdentity"`)) || bytes.Contains(b, []byte(`"eventSource"`)) ||
+		bytes.Contains(b, []byte(`"Records"`)) || bytes.IndexByte(b, '\\') >= 0
+}
+
 // sniff tells JSON by its opening brace, and CloudTrail from native JSON by the top-level
 // keys that only CloudTrail has. Protobuf cannot be told from noise: it needs its header.
 func (s *scanner) sniff(b []byte) Format {
 	b = bytes.TrimLeft(b, " \t\r\n")
 	if len(b) == 0 || b[0] != '{' {
 		return Auto
+	}
+	if !mayBeCloudTrail(b) {
+		return JSON
 	}
 	s.reset(b)
 	s.i++

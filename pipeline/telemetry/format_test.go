@@ -38,6 +38,8 @@ func TestBytesWithoutAContentTypeTellTheirFormat(t *testing.T) {
 	f(`{"x":{"userIdentity":1}}`, JSON)
 	f(`{"eventVersion":"1.08","userIdentity":{}}`, CloudTrail)
 	f(`{"Records":[]}`, CloudTrail)
+	f(`{"user\u0049dentity":{}}`, CloudTrail)
+	f(`{"action":"userIdentity","context":{"eventSource":"x"}}`, JSON)
 	f(`{"awsRegion":"x","eventSource":1`, CloudTrail)
 	f(`{`, JSON)
 	f(string(AppendProto(nil, benchCall(t))), Auto)
