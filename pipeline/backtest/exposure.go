@@ -27,7 +27,8 @@ type exposure struct {
 	under    *stretch // of the agent of the call under way
 	day      int64
 	session  []byte
-	sessions map[uint64]bool // of detectors that judge sessions: whether they were known
+	sessions map[uint64][]visit // by entity and session, then by detector
+	visits   []visit            // of the entity that was asked for last, in the session of the call under way
 	key      []byte
 }
 
@@ -54,10 +55,19 @@ type exposed struct {
 	known []bool
 }
 
+// visit is what a detector that judges sessions thought of one.
+type visit uint8
+
+const (
+	unseen visit = iota
+	seen
+	seenKnown
+)
+
 func newExposure(detectors int) *exposure {
 	return &exposure{
 		latest: map[string]*stretch{}, units: make([]tally, detectors),
-		entities: map[string]*exposed{}, sessions: map[uint64]bool{},
+		entities: map[string]*exposed{}, sessions: map[uint64][]visit{},
 	}
 }
 
@@ -80,7 +90,7 @@ func (s *stretch) know(n *count) {
 // call counts the day of the call's agent.
 func (x *exposure) call(c *telemetry.Call) {
 	x.key = shard.AppendEntityKey(x.key[:0], detector.ByAgent, c)
-	x.day, x.session = c.Time/int64(day)+1, c.Session
+	x.day, x.session, x.visits = c.Time/int64(day)+1, c.Session, nil
 	s := x.latest[string(x.key)]
 	if s == nil {
 		s = &stretch{}
@@ -125,18 +135,30 @@ func (x *exposure) judged(j shard.Judgement) {
 }
 
 func (x *exposure) inSession(j shard.Judgement, n *tally) {
-	x.key = append(append(append(x.key[:0], byte(j.Index), byte(j.Index>>8)), j.Entity...), 0)
-	key := xxhash.Sum64(append(x.key, x.session...))
-	known, seen := x.sessions[key]
-	if !seen {
+	if x.visits == nil {
+		x.visits = x.visitsTo(j.Entity)
+	}
+	v := &x.visits[j.Index]
+	if *v == unseen {
+		*v = seen
 		n.all++
 	}
-	if j.Known && !known {
+	if j.Known && *v == seen {
+		*v = seenKnown
 		n.known++
 	}
-	if !seen || j.Known && !known {
-		x.sessions[key] = known || j.Known
+}
+
+// visitsTo returns what is kept for an entity in the session of the call under way.
+func (x *exposure) visitsTo(entity string) []visit {
+	x.key = append(append(x.key[:0], entity...), 0)
+	key := xxhash.Sum64(append(x.key, x.session...))
+	v := x.sessions[key]
+	if v == nil {
+		v = make([]visit, len(x.units))
+		x.sessions[key] = v
 	}
+	return v
 }
 
 // entity returns what is kept for an entity. Its key is the same string as long as the shard lives,
@@ -150,7 +172,7 @@ func (x *exposure) entity(key string) *exposed {
 		e = &exposed{days: make([]stretch, len(x.units)), known: make([]bool, len(x.units))}
 		x.entities[key] = e
 	}
-	x.last, x.asked = key, e
+	x.last, x.asked, x.visits = key, e, nil
 	return e
 }
 

@@ -45,8 +45,10 @@ type playing struct {
 // play gives a log to some versions of detectors. Tenants know nothing of one another: each has a
 // lane, and lanes run side by side. The result is the same for any number of processors.
 func play(ctx context.Context, log Log, scope Scope, versions []version, opt playing) (*played, error) {
+	processors := runtime.GOMAXPROCS(0)
+	batches := batchesFor(processors)
 	h := &history{
-		scope: scope, opt: opt, lanes: make([]*lane, runtime.GOMAXPROCS(0)),
+		scope: scope, opt: opt, lanes: make([]*lane, processors),
 		free: make(chan *batch, batches), work: make(chan *batch, batches), order: make(chan *batch, batches),
 		out: &played{bad: map[string]int64{}},
 	}
@@ -61,7 +63,7 @@ func play(ctx context.Context, log Log, scope Scope, versions []version, opt pla
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.read(ctx, log) })
-	for range runtime.GOMAXPROCS(0) {
+	for range processors {
 		g.Go(func() error { h.decode(); return nil })
 	}
 	g.Go(func() error { h.deal(); return nil })
@@ -74,10 +76,12 @@ func play(ctx context.Context, log Log, scope Scope, versions []version, opt pla
 	return h.result(versions), nil
 }
 
-const (
-	batchCalls = 256
-	batches    = 32
-)
+// batchCalls is how many entries a batch has. Each of its calls lies in a decoder of its own: with few of
+// them they are still in the processor's cache when their lane comes.
+const batchCalls = 64
+
+// batchesFor is how many batches are on their way with so many processors, so that none waits for another.
+func batchesFor(processors int) int { return 2 + 4*processors }
 
 // history is a log that is being played.
 type history struct {
@@ -207,31 +211,36 @@ func (b *batch) decode(e *Entry) {
 	// The decoder of the first call's item takes the whole message; calls that others follow are copied.
 	first := b.next(e, 0)
 	b.made--
-	for i := 0; ; i++ {
-		d, c := &first.decoder, &first.own
-		if i == 0 {
-			d.Start(e.Format, e.Raw)
-		} else {
+	d, c := &first.decoder, &first.own
+	d.Start(e.Format, e.Raw)
+	for i := 0; i == 0 || d.More(); i++ {
+		if i > 0 {
 			c = new(telemetry.Call)
 		}
 		err := d.Next(c)
-		bad := (*telemetry.BadCall)(nil)
-		if err != nil && !errors.As(err, &bad) {
-			return // io.EOF
+		if err != nil {
+			bad := badCall(err)
+			if bad == nil {
+				return // io.EOF
+			}
+			b.next(e, i).bad = bad
+			continue
 		}
-		if d.More() && err == nil {
+		if d.More() {
 			c = c.Clone()
 		}
 		it := b.next(e, i)
-		if it.bad = bad; bad != nil {
-			continue
-		}
 		it.call = c
 		if e.Key != nil {
 			it.key = telemetry.AppendKey(it.key[:0], c)
 			it.stray = !bytes.Equal(it.key, e.Key)
 		}
 	}
+}
+
+func badCall(err error) (bad *telemetry.BadCall) {
+	errors.As(err, &bad)
+	return bad
 }
 
 // deal gives the batches to all lanes in the order of the log, each of which takes its calls.

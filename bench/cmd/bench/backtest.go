@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/estop-project/estop/bench/report"
 )
@@ -15,12 +16,17 @@ func (s *suite) results() string { return cmp.Or(s.file, "spine") }
 // backtest plays labelled data to the whole catalogue, beside the live way.
 var backtest = suite{
 	name: "backtest", pkg: "./pipeline/backtest", bench: "^BenchmarkBacktest$", time: "1x", count: 3, file: "backtest",
-	figures: []figure{
-		{name: "backtest of the catalogue, DARPA June 1998, one core", bench: "BenchmarkBacktest/darpa", unit: "calls/s", as: "calls/s"},
-		{name: "the live way, DARPA June 1998, one core", bench: "BenchmarkBacktest/darpa", unit: "live-calls/s", as: "calls/s"},
-		{name: "backtest beside the live way, DARPA June 1998", bench: "BenchmarkBacktest/darpa", unit: "x-live", as: "times", goal: report.AtLeast(0.8)},
-		{name: "backtest of the catalogue, CloudTrail, one core", bench: "BenchmarkBacktest/cloudtrail", unit: "calls/s", as: "calls/s"},
-		{name: "the live way, CloudTrail, one core", bench: "BenchmarkBacktest/cloudtrail", unit: "live-calls/s", as: "calls/s"},
-		{name: "backtest beside the live way, CloudTrail", bench: "BenchmarkBacktest/cloudtrail", unit: "x-live", as: "times", goal: report.AtLeast(0.8)},
-	},
+	figures: slices.Concat(backtestOf("DARPA June 1998", "darpa"), backtestOf("CloudTrail", "cloudtrail")),
+}
+
+// backtestOf are the figures of one log.
+func backtestOf(log, name string) []figure {
+	name = "BenchmarkBacktest/" + name
+	return []figure{
+		{name: "the live way, " + log + ", one core", bench: name, unit: "live-calls/s", as: "calls/s"},
+		{name: "backtest of the catalogue, " + log + ", one core", bench: name, unit: "calls/s", as: "calls/s"},
+		{name: "backtest beside the live way, " + log, bench: name, unit: "x-live", as: "times", goal: report.AtLeast(0.8)},
+		{name: "backtest of a file, " + log + ", one core", bench: name, unit: "file-calls/s", as: "calls/s"},
+		{name: "backtest of a file beside the live way, " + log, bench: name, unit: "file-x-live", as: "times", goal: report.AtLeast(0.8)},
+	}
 }
