@@ -44,7 +44,7 @@ func (s *Shard) correlate(e *entity, from int, c *telemetry.Call, t int64, src S
 			continue
 		}
 		for i := range signs {
-			if r.Correlation.Members(signs[i].Index) != 0 {
+			if r.Correlation.Members(signs[i].Index) != 0 { // of canaries never
 				s.sign(r, e, &signs[i].Detection, c, t, src)
 			}
 		}
@@ -110,11 +110,15 @@ func signValue(c *detector.Correlation, d *detector.Detection) uint64 {
 func (s *Shard) detectCorrelated(r *rule, e *entity, k *correlated, c *telemetry.Call, t int64, src Source) {
 	by, tenant, name := splitEntityKey(e.key)
 	mode, _ := r.ModeAt(k.latest)
+	if r.Canary {
+		mode = detector.Observe
+	}
 	d := detector.Detection{
-		ID:        revoke.ID(r.ID, e.key, src.Topic, src.Partition, src.Offset, src.Index),
+		ID:        revoke.ID(r.Key(), e.key, src.Topic, src.Partition, src.Offset, src.Index),
 		Time:      time.Unix(0, t).UTC(),
 		Detector:  r.ID,
 		Version:   r.Version,
+		Canary:    r.Canary,
 		Mode:      mode.String(),
 		Severity:  r.Severity,
 		Tags:      r.Tags,

@@ -189,6 +189,7 @@ func (s *Shard) setPlan(plan *detector.Plan) {
 	}
 	for g := range s.rules {
 		partCanaries(s.rules[g])
+		partCanaries(s.correlations[g])
 	}
 }
 
