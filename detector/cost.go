@@ -38,7 +38,7 @@ var (
 		KindCount:    {NsCall: 49, BytesAgent: 160}, // where a hard limit reads it
 		KindRate:     {NsCall: 49, BytesAgent: 160},
 		KindMax:      {NsCall: 30, BytesAgent: 240},
-		KindQuantile: {NsCall: 95, BytesAgent: 620},
+		KindQuantile: {NsCall: 170, BytesAgent: 400},
 
 		KindDistinct: {NsCall: 110, BytesAgent: 680},
 		KindNew:      {NsCall: 150, BytesAgent: 516},

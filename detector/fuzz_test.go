@@ -34,6 +34,7 @@ func FuzzLoad(f *testing.F) {
 		"id: x\ntitle: x\nwhen: count(calls, 1m) / 0 > 1e400 or 0x > 1..2 and #.a ?? {b} | c(1) ? `x` : \"y\" in [1]",
 		"id: x\ntitle: x\nwhen: distinct(context.a.b, 1h) > 1 and new(context['c']) > 0 or let x = 1; x > 0 or if a { b } else { c }",
 		"id: x\ntitle: x\ngroup_by: parent\nwithin: session\nbaseline: [{feature: sequence(call)}, {feature: repeats(call)}, {feature: burst(resource)}]\nbudget: 1 per 1000 sessions\nrelearn: context.version\n",
+		"id: x\ntitle: x\ngroup_by: [agent, chain_root]\nbaseline: {feature: new(resource)}\nbudget: 1 per 1000 agent-chain-root-days\n", head + "group_by: [[agent], tenant]",
 		"id: x\ntitle: x\nbaseline: [{feature: 'max(latency, 24h)', memory: 42d}, {feature: 'count(calls, 1d)', season: hour-of-week}, {feature: new(chain)}]\nbudget: 1 per 1000 agent-weeks\nmatch: {parent|exists: false, chain: x, call: y}\n",
 		head + "tests: [{name: x, start: 1970-01-01, calls: [{agent: 'a{r%3}', action: b, at: 1d1h1m1s1ms, repeat: 3, every: 1s}], expect: {detections: 3}}]",
 		named + "exports and not (office or 1 of trusted_*) or all of them", named + "NOT NOT (1 of _*) and any of x", head + "lists: {a: b.txt, c: ../d.txt, e: [f]}\nmatch: {agent: [$a, $$b]}\n",
@@ -138,6 +139,7 @@ func FuzzWhen(f *testing.F) {
 		"count(calls, 1m) / 2 > 5 and not (rate(errors, 1s) * 1KiB <= -3)", "1 < distinct(agent, 1h) < 7 || false", "new(resource) == 1.5e3",
 		"a ? b : c", "x not in y", "count(calls, 1m) |> f()", "5MiB > 3s", "_ + __ > 1s", "surprise(context.a['b'].c) ?? 1",
 		"max(latency, 1m) > 2.5 or depth(chain) > 8 or recurs(chain) > 0", "repeats(call) > 50 and sequence(resource) > 9", "burst(chain_root) > 20 or surprise(parent) > 9 or new(call) > 0", "((((", "é10s > 5",
+		"quantile(0.95, latency, 10m) > 5s and share(denied, 5m) > 0.5", "sum(bytes_out, 1h) / count(calls, 1h) > 5MiB * share(errors, 1s)", "quantile(2, calls, 1m) * max(latency, 1m) ** 2 > 1B",
 	} {
 		f.Add(seed)
 	}
