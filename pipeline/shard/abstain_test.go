@@ -2,9 +2,11 @@ package shard_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
@@ -61,6 +63,47 @@ func TestWhoNeverDidItIsNotJudgedByPeersThatDo(t *testing.T) {
 	}
 	if c, r := s.alarms("clerk"), s.alarms("rookie"); c != 1 || r != 0 {
 		t.Errorf("forty deletions, which are nothing for their peers: %d alarms for one that never deleted, %d for a new one", c, r)
+	}
+}
+
+// What an explanation says of the time that was seen is what the warm-up goes by.
+func TestAnExplanationCountsTheTimeSinceTheDetectorWasLoaded(t *testing.T) {
+	const day = 24 * time.Hour
+	var account shard.Account
+	s := &stage{pair: newPair(plan(t, among), shard.Options{Judged: func(j shard.Judgement) { account = j.Explain() }})}
+	for d := range 30 {
+		s.call("a", time.Duration(d)*day)
+	}
+	s.plan = plan(t, deletions)
+	s.calls.Reload(s.plan)
+	s.call("a", 30*day, deleting)
+	s.call("a", 32*day, deleting)
+	if w := account.Warmup; w.Time != 2*day || w.NeedTime != 21*day || account.Known {
+		t.Errorf("seen for %v of %v, known: %v; want two days and not known", w.Time, w.NeedTime, account.Known)
+	}
+}
+
+// A budget of calls counts no call of the past that nobody saw.
+func TestCallsBeforeTheDetectorWasLoadedAreNoPast(t *testing.T) {
+	const day = 24 * time.Hour
+	blocks := func(loaded bool) (n int) {
+		text := strings.Replace(deletions, "1 per 1000 agent-days", "1 per 100000 calls", 1)
+		texts := []string{among}
+		if loaded {
+			texts = append(texts, text)
+		}
+		s := &stage{pair: newPair(plan(t, texts...), shard.Options{Judged: func(j shard.Judgement) { n = j.Explain().PastBlocks }})}
+		for i := range 2000 {
+			s.call("a", time.Duration(i)*time.Second)
+		}
+		s.plan = plan(t, text)
+		s.calls.Reload(s.plan)
+		s.call("b", time.Hour) // shows its tenant the detector
+		s.call("a", 30*day, deleting)
+		return n
+	}
+	if loaded, late := blocks(true), blocks(false); loaded == 0 || late != 0 {
+		t.Errorf("%d blocks of a past that was seen, %d of one that was not", loaded, late)
 	}
 }
 

@@ -96,7 +96,9 @@ func (w *watch) abstain(e *entity, t int64) {
 	w.supposed = true
 	blocks := (t - w.seenSince(e)) / blockTime
 	if calls := int64(w.rule.BlockCalls); calls > 0 {
-		blocks = e.calls / calls
+		if blocks = e.calls / calls; w.seenSince(e) > e.first {
+			blocks = 0 // some of them nobody saw
+		}
 	}
 	for range min(blocks, mostAbstained) {
 		w.block.past.Learn(0)

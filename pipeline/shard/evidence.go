@@ -18,7 +18,7 @@ type evidence struct {
 	// open is what the open slot holds: the sum or the largest of a measure, the longest
 	// repetition, the fresh kinds drawn, or the greatest surprise of a burst.
 	open     float64
-	draws    float64 // in the open slot: of kinds, fresh or not, or of edges
+	draws    float64 // in the open slot: of kinds, fresh or not, of edges or of calls; of minutes the one counted last
 	detector models.EDetector
 	weighed  bool // the detector knows what the open slot holds
 }

@@ -70,7 +70,7 @@ type FeatureAccount struct {
 	Share    float64 `json:"share_of_evidence"` // of what the detector knows against the entity
 }
 
-// Fires reports whether the detector fires at the call, or would but for its quiet time.
+// Fires reports whether the detector fires at the call, or would but for its quiet time or its schedule.
 func (j Judgement) Fires() bool { return j.at.reason != "" }
 
 // Explain returns how the judgement came about. It is to be called while Options.Judged runs.
@@ -96,7 +96,7 @@ func (j Judgement) Explain() Account {
 func (w *watch) warmup(r *rule, e *entity) Warmup {
 	n := Warmup{
 		Calls: e.calls - w.since, NeedCalls: r.WarmupCalls, Slots: w.slots, NeedSlots: r.WarmupSlots,
-		Time: time.Duration(w.latest - e.first), NeedTime: r.WarmupTime, Peers: w.peers.warm(), NeedPeers: r.WarmupPeers,
+		Time: w.seen(e), NeedTime: r.WarmupTime, Peers: w.peers.warm(), NeedPeers: r.WarmupPeers,
 		OwnEnough: w.warm,
 	}
 	n.PeerEnough = n.NeedPeers > 0 && n.Peers >= n.NeedPeers
@@ -104,6 +104,11 @@ func (w *watch) warmup(r *rule, e *entity) Warmup {
 		n.Sessions, n.NeedEnded = w.sessions.past.N(), leastSessions
 	}
 	return n
+}
+
+// seen is for how long the rule could see what the entity does.
+func (w *watch) seen(e *entity) time.Duration {
+	return time.Duration(w.latest - min(w.seenSince(e), w.latest))
 }
 
 func (w *watch) account(r *rule, e *entity, j Judgement) []FeatureAccount {

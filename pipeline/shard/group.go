@@ -83,9 +83,6 @@ func (s *Shard) seek(e *entity, c *telemetry.Call) {
 	}
 	name := e.sketch.group()
 	e.sketch = nil
-	if e.peers == nil {
-		e.peers = s.peersOf(e.key)
-	}
 	s.tellTo(e, toTenant, telling{what: toldGroup, value: uint64(name)})
 	if e.peers.has(name) { // else there are too many
 		s.join(e, s.groupAt(e.peers, name))
