@@ -17,8 +17,8 @@ import (
 //
 //	|Quantile(q) - x_⌊q(n-1)⌋| <= α·x_⌊q(n-1)⌋
 //
-// for every value up to 10^15. Beside the smallest a window keeps 128 buckets, which reach from its
-// largest value down to the 360,000th part of it. Smaller values count in the lowest of them, as
+// for every value from u to 10^15. Beside the smallest a window keeps 128 buckets, which reach from its
+// largest value down to the 330,000th part of it. Smaller values count in the lowest of them, as
 // in the paper: whoever sends values of every size gets no more memory for it.
 //
 // Cost: Add is O(log buckets) for a bucket that the slot has, else it moves those behind it; Quantile
