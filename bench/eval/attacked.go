@@ -37,7 +37,7 @@ type attack struct {
 // attacked plays calls of which some are attacks, with guards that deny what was killed.
 type attacked struct {
 	judge   *judge
-	guard   *guard
+	guard   *backtest.Guard
 	attacks []*attack
 	wrong   map[string]int // kills that meet no attack, by agent
 }
@@ -47,7 +47,7 @@ func newAttacked(plan *detector.Plan, from *backtest.Checkpoint, attacks ...*att
 	for _, a := range attacks {
 		a.identities, a.by = map[string]bool{}, map[string]int{}
 	}
-	return &attacked{judge: j, guard: newGuard(), attacks: attacks, wrong: map[string]int{}}, err
+	return &attacked{judge: j, guard: backtest.NewGuard(), attacks: attacks, wrong: map[string]int{}}, err
 }
 
 // call plays a call that is of an attack, or of none where a is nil. It reports whether the call got
@@ -56,7 +56,7 @@ func (x *attacked) call(c *telemetry.Call, a *attack) bool {
 	if a != nil {
 		a.see(c)
 	}
-	if x.guard.denies(c) {
+	if x.guard.Denies(c) {
 		if a != nil && !a.killed.IsZero() { // else it was stopped before it began, for nothing
 			a.prevented++
 		}
@@ -70,15 +70,15 @@ func (x *attacked) call(c *telemetry.Call, a *attack) bool {
 	}
 	for _, d := range x.judge.call(c) {
 		if e, ok := x.judge.plan.Enforcer(d.Index); ok {
-			x.guard.kill(e, &d.Detection)
-			x.credit(subjectOf(e.Response().Scope, &d.Detection), &d.Detection)
+			x.guard.Kill(detector.Suppose(e.Response()), &d.Detection)
+			x.credit(backtest.SubjectOf(e.Response().Scope, &d.Detection), &d.Detection)
 		}
 	}
 	return true
 }
 
 // credit counts a kill for the attacks that it meets. One that meets none is wrong.
-func (x *attacked) credit(s subject, d *detector.Detection) {
+func (x *attacked) credit(s backtest.Subject, d *detector.Detection) {
 	met := false
 	for _, a := range x.attacks {
 		if a.meets(s, d) {
@@ -93,9 +93,9 @@ func (x *attacked) credit(s subject, d *detector.Detection) {
 
 // meets reports whether a kill lands on the bad agent, or on an identity that it acted with, after it
 // had gone bad.
-func (a *attack) meets(s subject, d *detector.Detection) bool {
+func (a *attack) meets(s backtest.Subject, d *detector.Detection) bool {
 	return a.bad > 0 && d.Tenant == a.tenant && (d.Agent == a.agent ||
-		s.scope == detector.ScopeAgent && s.value == a.agent || s.scope == detector.ScopeIdentity && a.identities[s.value])
+		s.Scope == detector.ScopeAgent && s.Value == a.agent || s.Scope == detector.ScopeIdentity && a.identities[s.Value])
 }
 
 func (a *attack) see(c *telemetry.Call) {

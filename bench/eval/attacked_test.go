@@ -127,61 +127,17 @@ func TestAKillMeetsTheBadAgentAndTheIdentityThatItActedWith(t *testing.T) {
 		t.Errorf("%+v, wrong %v", o, x.wrong)
 	}
 	d := &detector.Detection{Tenant: "acme", Agent: "victim", Identity: "role"}
-	for s, want := range map[subject]bool{
-		{detector.ScopeIdentity, "acme", "role"}:  true,
-		{detector.ScopeIdentity, "acme", "other"}: false,
-		{detector.ScopeAgent, "acme", "victim"}:   false,
+	for s, want := range map[backtest.Subject]bool{
+		{Scope: detector.ScopeIdentity, Tenant: "acme", Value: "role"}:  true,
+		{Scope: detector.ScopeIdentity, Tenant: "acme", Value: "other"}: false,
+		{Scope: detector.ScopeAgent, Tenant: "acme", Value: "victim"}:   false,
 	} {
 		if got := a.meets(s, d); got != want {
 			t.Errorf("%v: %v", s, got)
 		}
 	}
-	if d.Tenant = "other"; a.meets(subject{detector.ScopeIdentity, "other", "role"}, d) {
+	if d.Tenant = "other"; a.meets(backtest.Subject{Scope: detector.ScopeIdentity, Tenant: "other", Value: "role"}, d) {
 		t.Error("an identity of another tenant")
-	}
-}
-
-func TestTheGuardDeniesTheScopeAndNothingElse(t *testing.T) {
-	d := &detector.Detection{Time: time.Unix(0, 0), Tenant: "acme", Agent: "a", Identity: "role", Session: "s", Chain: []string{"root", "a"}}
-	call := func(change func(*telemetry.Call)) *telemetry.Call {
-		c := &telemetry.Call{Time: int64(time.Minute), Tenant: []byte("acme"), Agent: []byte("x"), Identity: []byte("y"), Session: []byte("z"), Chain: [][]byte{[]byte("v"), []byte("x")}}
-		change(c)
-		return c
-	}
-	for _, tc := range []struct {
-		scope  string
-		change func(*telemetry.Call)
-	}{
-		{"agent", func(c *telemetry.Call) { c.Agent = []byte("a") }},
-		{"agent", func(c *telemetry.Call) { c.Chain[0] = []byte("a") }},
-		{"identity", func(c *telemetry.Call) { c.Identity = []byte("role") }},
-		{"session", func(c *telemetry.Call) { c.Session = []byte("s") }},
-		{"chain", func(c *telemetry.Call) { c.Chain[0] = []byte("root") }},
-		{"tenant", func(*telemetry.Call) {}},
-	} {
-		g := newGuard()
-		e, _ := load(t, "id: x\ntitle: x\nmode: enforce\nwhen: count(calls, 1s) > 1\nresponse: {action: revoke, scope: "+tc.scope+", for: 5m}\n").Enforcer(0)
-		g.kill(e, d)
-		c := call(tc.change)
-		if !g.denies(c) {
-			t.Errorf("%s: not denied", tc.scope)
-		}
-		if c.Time = int64(5 * time.Minute); g.denies(c) {
-			t.Errorf("%s: denied after the end", tc.scope)
-		}
-		if c := call(tc.change); tc.scope != "tenant" {
-			if g.denies(call(func(*telemetry.Call) {})) {
-				t.Errorf("%s: somebody else is denied", tc.scope)
-			}
-			if c.Tenant = []byte("other"); g.denies(c) {
-				t.Errorf("%s: another tenant is denied", tc.scope)
-			}
-		}
-	}
-	g := newGuard()
-	e, _ := load(t, "id: x\ntitle: x\nmode: enforce\nwhen: count(calls, 1s) > 1\nresponse: {action: throttle, scope: agent, for: 5m}\n").Enforcer(0)
-	if g.kill(e, d); g.denies(call(func(c *telemetry.Call) { c.Agent = []byte("a") })) {
-		t.Error("a throttled agent is denied")
 	}
 }
 

@@ -38,7 +38,7 @@ const (
 type honest struct {
 	plans   []*detector.Plan
 	players []*backtest.Runner
-	guards  []*guard
+	guards  []*backtest.Guard
 	*exposure
 	sorts map[string]*tally // by kind of agent; "" where that is not known
 	kinds map[string]string // by agent
@@ -77,7 +77,7 @@ func newHonest(plan *detector.Plan, kinds map[string]string, bySession bool) *ho
 		}
 		h.plans = append(h.plans, scaled)
 		h.players = append(h.players, backtest.NewRunner(scaled, opt))
-		h.guards = append(h.guards, newGuard())
+		h.guards = append(h.guards, backtest.NewGuard())
 	}
 	h.exposure = newExposure(h.plans[asShipped], bySession)
 	return h
@@ -158,9 +158,9 @@ func (h *honest) kill(i int, c *telemetry.Call, d *detector.Detection, index int
 	}
 	t := h.tally(d.Agent)
 	t.found[i]++
-	if !h.guards[i].denies(c) {
+	if !h.guards[i].Denies(c) {
 		t.kills[i][d.Detector]++
-		h.guards[i].kill(e, d)
+		h.guards[i].Kill(detector.Suppose(e.Response()), d)
 	}
 }
 

@@ -5,50 +5,51 @@ import (
 	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
-// guard denies what kills would have stopped, as guards in production do, in the calls' own time. Nothing
+// Guard denies what kills would have stopped, as guards in production do, in the calls' own time. Nothing
 // that it knows can stop anybody.
-type guard struct{ until map[subject]int64 }
+type Guard struct{ until map[Subject]int64 }
 
-// subject is what a kill stops.
-type subject struct {
-	scope         detector.Scope
-	tenant, value string
+// Subject is what a kill stops.
+type Subject struct {
+	Scope         detector.Scope
+	Tenant, Value string
 }
 
-func newGuard() *guard { return &guard{map[subject]int64{}} }
+// NewGuard returns a guard that denies nothing.
+func NewGuard() *Guard { return &Guard{map[Subject]int64{}} }
 
-// kill carries out a response to a detection.
-func (g *guard) kill(r detector.Supposed, d *detector.Detection) {
+// Kill carries out a response to a detection.
+func (g *Guard) Kill(r detector.Supposed, d *detector.Detection) {
 	if r.Action() == detector.Throttle {
 		return // slows the agent down, and stops nothing
 	}
-	s := subjectOf(r.Scope(), d)
+	s := SubjectOf(r.Scope(), d)
 	g.until[s] = max(g.until[s], d.Time.UnixNano()+int64(r.For()))
 }
 
-// subjectOf is what a response means where the call lacks the scope's field: the agent.
-func subjectOf(scope detector.Scope, d *detector.Detection) subject {
+// SubjectOf returns whom a response to a detection stops: the agent where the call lacks the scope's field.
+func SubjectOf(scope detector.Scope, d *detector.Detection) Subject {
 	switch {
 	case scope == detector.ScopeIdentity && d.Identity != "":
-		return subject{scope, d.Tenant, d.Identity}
+		return Subject{scope, d.Tenant, d.Identity}
 	case scope == detector.ScopeSession && d.Session != "":
-		return subject{scope, d.Tenant, d.Session}
+		return Subject{scope, d.Tenant, d.Session}
 	case scope == detector.ScopeChain && len(d.Chain) > 0:
-		return subject{scope, d.Tenant, d.Chain[0]}
+		return Subject{scope, d.Tenant, d.Chain[0]}
 	case scope == detector.ScopeTenant:
-		return subject{scope, d.Tenant, ""}
+		return Subject{scope, d.Tenant, ""}
 	}
-	return subject{detector.ScopeAgent, d.Tenant, d.Agent}
+	return Subject{detector.ScopeAgent, d.Tenant, d.Agent}
 }
 
-// denies reports whether a call is stopped. An agent is stopped wherever it stands in the chain.
-func (g *guard) denies(c *telemetry.Call) bool {
+// Denies reports whether a call is stopped. An agent is stopped wherever it stands in the chain.
+func (g *Guard) Denies(c *telemetry.Call) bool {
 	if len(g.until) == 0 {
 		return false
 	}
 	tenant := string(c.Tenant)
 	stopped := func(scope detector.Scope, value []byte) bool {
-		until, ok := g.until[subject{scope, tenant, string(value)}]
+		until, ok := g.until[Subject{scope, tenant, string(value)}]
 		return ok && c.Time < until
 	}
 	if stopped(detector.ScopeAgent, c.Agent) || stopped(detector.ScopeIdentity, c.Identity) ||

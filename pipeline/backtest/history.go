@@ -85,15 +85,14 @@ func batchesFor(processors int) int { return 2 + 4*processors }
 
 // history is a log that is being played.
 type history struct {
-	scope Scope
-	opt   playing
-	free  chan *batch // empty ones
-	work  chan *batch // to be decoded
-	order chan *batch // in the order of the log, decoded or not
-	lanes []*lane
-	out   *played
-	// The calls so far, and those that a log did not number.
-	calls, numbered int64
+	scope    Scope
+	opt      playing
+	free     chan *batch // empty ones
+	work     chan *batch // to be decoded
+	order    chan *batch // in the order of the log, decoded or not
+	lanes    []*lane
+	out      *played
+	numbered int64 // calls so far that the log did not number
 }
 
 // batch is a stretch of the log on its way: read, decoded side by side with others, dealt out in order.

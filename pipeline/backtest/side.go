@@ -58,7 +58,7 @@ type Hit struct {
 type side struct {
 	version
 	player   *player
-	guard    *guard
+	guard    *Guard
 	exposure *exposure
 	hits     []Hit
 	told     []int // how many hits of each detector have kept their features
@@ -66,7 +66,7 @@ type side struct {
 }
 
 func newSide(v version, partitions int) *side {
-	s := &side{version: v, guard: newGuard(), told: make([]int, len(v.set.Plan.Detectors))}
+	s := &side{version: v, guard: NewGuard(), told: make([]int, len(v.set.Plan.Detectors))}
 	opt := v.shard
 	if v.counted {
 		s.exposure = newExposure(len(v.set.Plan.Detectors))
@@ -92,8 +92,8 @@ func (s *side) call(c *telemetry.Call, src shard.Source, stray bool, number int6
 	}
 	for i, d := range s.player.call(c, src, stray) {
 		h := Hit{Detection: d.Detection, index: d.Index, call: number}
-		if r, ok := s.response(&s.player.found[i]); ok && !s.guard.denies(c) {
-			s.guard.kill(r, &s.player.found[i].Detection)
+		if r, ok := s.response(&s.player.found[i]); ok && !s.guard.Denies(c) {
+			s.guard.Kill(r, &s.player.found[i].Detection)
 			h.Killed = true
 		}
 		if !report {
