@@ -203,7 +203,7 @@ func unmarshal[T any](t *testing.T, raw json.RawMessage) (v T) {
 // order, and neither the reader's pace nor what follows changes what it finds.
 func FuzzSplit(f *testing.F) {
 	for _, seed := range []string{lineA + "\n" + lineB, `{"Records":[` + trailRecord + "]}", "[" + lineA + "]", "x\n" + lineA,
-		`{"a":[` + "\n{", "{\"a\":\"\n{\"b\":1}\n", "{\"a\":1,\n{}\n{}"} {
+		`{"a":[` + "\n{", "{\"a\":\"\n{\"b\":1}\n", "{\"a\":1,\n{}\n{}", `{"a":"` + strings.Repeat("x", 70)} {
 		f.Add([]byte(seed))
 		f.Add(gzipOf(f, []byte(seed)))
 	}

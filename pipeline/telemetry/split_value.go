@@ -10,19 +10,21 @@ import "bytes"
 // remembered (mark): if no end is found, the object ends there.
 func (s *splitter) value(depth int) (Raw, error) {
 	s.begin()
+	if n := oneLine(s.window(), depth, s.limits.MaxBytes); n > 0 {
+		return s.found(n)
+	}
 	v := valueScan{splitter: s, depth: depth}
 	for {
-		for v.i >= len(s.window()) {
-			if !s.fill() {
-				return v.broken(len(s.window()), ReasonTruncatedJSON, "the stream ends inside of a call")
-			}
-		}
-		if v.i >= s.limits.MaxBytes {
+		if v.i >= s.limits.MaxBytes { // asked first: it must not matter how much is there to be read
 			if v.mark > 0 {
 				return v.broken(v.mark, ReasonTooLarge, "longer than a call may be")
 			}
 			v.drop()
-			continue
+		}
+		for v.i >= len(s.window()) {
+			if !s.fill() {
+				return v.broken(len(s.window()), ReasonTruncatedJSON, "the stream ends inside of a call")
+			}
 		}
 		if v.inString {
 			if !v.text() {
@@ -40,6 +42,36 @@ func (s *splitter) value(depth int) (Raw, error) {
 			return v.broken(v.i, ReasonTruncatedJSON, "another call begins inside of it")
 		}
 	}
+}
+
+// oneLine returns the length of a value that ends in w, on its first line, as most do; 0 where it must be looked at
+// more closely.
+func oneLine(w []byte, depth, limit int) int {
+	w = w[:min(len(w), limit)]
+	for i := 0; i < len(w); i++ {
+		switch w[i] {
+		case '"':
+			i = special(w, i+1, 0)
+			for i < len(w) && w[i] != '"' {
+				switch w[i] {
+				case '\\':
+					i++
+				case '\n':
+					return 0
+				}
+				i = special(w, i+1, 0)
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case '\n':
+			return 0
+		}
+	}
+	return 0
 }
 
 // valueScan is the state of value.
