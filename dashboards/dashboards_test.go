@@ -290,6 +290,14 @@ func checkValues(t *testing.T, frames map[string]frame) {
 			t.Errorf("%s: %s is %v, want %v", c.panel, c.column, got, c.want)
 		}
 	}
+	if all := frames["Detections: observed and expected"].column("agent"); slices.Contains(all, "tried") {
+		t.Errorf("a canary's detection is shown: %v", all)
+	} else if n := frames["Detections"].column("detections"); !slices.Equal(n, []string{fmt.Sprint(len(all))}) {
+		t.Errorf("%v detections are counted, %d shown", n, len(all))
+	}
+	if by := frames["Detections by detector"].column("series"); slices.Contains(by, "loop (canary)") {
+		t.Errorf("a canary's detection is drawn: %v", by)
+	}
 	for _, c := range []struct {
 		panel, column string
 		some          []string
@@ -363,6 +371,8 @@ func run(t *testing.T, dir string) *engine.Server {
 	}
 	release(t, r, "t1", "freed")
 	r.Judged()
+	r.SendRecords(&kgo.Record{Topic: pipeline.TopicDetections, Value: fmt.Appendf(nil,
+		`{"id":"canary","ts":%q,"detector":"loop","canary":true,"mode":"canary","tenant":"t1","agent":"tried"}`, now.Format(time.RFC3339Nano))})
 	rig.Await(t, time.Minute, func() error {
 		if n := len(rig.Read[revoke.Ack](t, r, pipeline.TopicAcks)); n < 8 {
 			return fmt.Errorf("%d acknowledgements", n)

@@ -132,7 +132,7 @@ func scanCall(rows driver.Rows) (Stored, error) {
 
 // Detection returns a detection by its id; ok is false where there is none.
 func (r *Reader) Detection(ctx context.Context, id string) (d detector.Detection, ok bool, err error) {
-	rows, err := r.store.Query(ctx, `SELECT id, ts, detector, version, mode, severity, tags, tenant, entity_by, entity, agent, identity,
+	rows, err := r.store.Query(ctx, `SELECT id, ts, detector, version, canary, mode, severity, tags, tenant, entity_by, entity, agent, identity,
 		session, action, resource, chain, call_id, source_topic, source_partition, source_offset, reason, log_evidence, log_level,
 		budget, first_bad, features, graph, revocation FROM detections_once WHERE id = @id LIMIT 1`, clickhouse.Named("id", id))
 	if err != nil {
@@ -143,7 +143,7 @@ func (r *Reader) Detection(ctx context.Context, id string) (d detector.Detection
 		return d, false, rows.Err()
 	}
 	var features, graph string
-	err = rows.Scan(&d.ID, &d.Time, &d.Detector, &d.Version, &d.Mode, &d.Severity, &d.Tags, &d.Tenant, &d.EntityBy, &d.Entity, &d.Agent, &d.Identity,
+	err = rows.Scan(&d.ID, &d.Time, &d.Detector, &d.Version, &d.Canary, &d.Mode, &d.Severity, &d.Tags, &d.Tenant, &d.EntityBy, &d.Entity, &d.Agent, &d.Identity,
 		&d.Session, &d.Action, &d.Resource, &d.Chain, &d.CallID, &d.Topic, &d.Partition, &d.Offset, &d.Reason, &d.LogEvidence, &d.LogLevel,
 		&d.Budget, &d.FirstBad, &features, &graph, &d.Revocation)
 	if err == nil {

@@ -87,6 +87,7 @@ type detections struct {
 	partition             *column[int32]
 	offset                *column[int64]
 	logEvidence, logLevel *column[float64]
+	canary                *column[bool]
 }
 
 func newDetections(log string) *detections {
@@ -100,6 +101,7 @@ func newDetections(log string) *detections {
 		offset:      addColumn[int64](b, "source_offset", "Int64"),
 		logEvidence: addColumn[float64](b, "log_evidence", "Float64"),
 		logLevel:    addColumn[float64](b, "log_level", "Float64"),
+		canary:      addColumn[bool](b, "canary", "Bool"),
 	}
 	for _, c := range [][2]string{
 		{"id", "String"}, {"detector", lowText}, {"version", lowText}, {"mode", lowText},
@@ -140,6 +142,7 @@ func (d *detections) add(r *kgo.Record) error {
 	d.offset.add(v.Offset)
 	d.logEvidence.add(v.LogEvidence)
 	d.logLevel.add(v.LogLevel)
+	d.canary.add(v.Canary)
 	for i, text := range []string{
 		v.ID, v.Detector, v.Version, v.Mode, v.Severity, v.Tenant, v.EntityBy, v.Entity,
 		v.Agent, v.Identity, v.Session, v.Action, v.Resource, v.CallID, v.Topic, v.Reason,
