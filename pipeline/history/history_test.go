@@ -337,4 +337,3 @@ func TestEachDetectionIsExplained(t *testing.T) {
 		}
 	}
 }
-

@@ -86,7 +86,7 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 		b.begin(r, w.latest)
 	}
 	if w.total < asked && w.total >= b.asked() {
-		w.calm() // no alarm is one because the level fell
+		w.calm() // what closed slots gathered is no alarm because the level fell
 	}
 	if r.BlockCalls > 0 {
 		b.at++

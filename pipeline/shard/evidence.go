@@ -94,10 +94,11 @@ func (w *watch) logE(r *rule, i int) float64 {
 
 // logBegin returns the log probability that an entity which abstained does at last what it did on none of
 // the days before: of k+1 days that are exchangeable the last is the first with probability 1/(k+1) at
-// most. It holds for the first slot, of which the baseline says how much it contains, given that
-// there is one. For any other slot it is 0.
+// most. So much holds for the day as such, on average, not given that nothing came before. It is
+// used once: for the first slot, of which the baseline says how much it contains given that there is one,
+// and until that has fired. For any other slot it is 0.
 func (w *watch) logBegin(r *rule) float64 {
-	if w.slots > 0 || w.since > 0 || r.BlockCalls > 0 { // since: it relearns
+	if w.slots > 0 || w.since > 0 || w.block.alarms > 0 || r.BlockCalls > 0 { // since: it relearns
 		return 0
 	}
 	return -math.Log1p(float64(w.block.past.Blocks()))

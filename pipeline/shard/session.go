@@ -160,6 +160,12 @@ func (w *watch) seasoned(r *rule) bool {
 	return w.sessions.past.N() >= leastSessions || r.WarmupPeers > 0 && w.peers.blocks().Slots() >= leastPeerBlocks
 }
 
+// restart lets the session's evidence begin anew, where nothing may fire on what it is.
+func (se *session) restart() {
+	clear(se.logs)
+	se.crest, se.firstBad = 0, nil
+}
+
 // judgeSession judges the call at t within its session.
 func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t int64, src Source) {
 	se := s.session(r, e, w, c, t)
@@ -185,7 +191,12 @@ func (s *Shard) judgeSession(r *rule, e *entity, w *watch, c *telemetry.Call, t 
 	if s.opt.Judged != nil {
 		s.opt.Judged(w.judgement(r, e, se, t, reason))
 	}
-	if reason == "" || se.fired || w.silent || !r.FiresAt(w.latest) {
+	if reason == "" || se.fired || w.silent {
+		return
+	}
+	if !r.FiresAt(w.latest) {
+		se.restart()
+		w.restart()
 		return
 	}
 	w.firstBad = append(w.firstBad[:0], se.firstBad...)

@@ -12,24 +12,51 @@ func in(session string) func(*telemetry.Call) {
 	return func(c *telemetry.Call) { c.Session = []byte(session) }
 }
 
-// A session that fired goes on while others of its agent end. What it did since is still new after it has ended.
-func TestNothingIsLearnedFromASessionThatFired(t *testing.T) {
-	s := newStage(t, `id: within
+const within = `id: within
 title: New resources within a session
 group_by: agent
 within: session
 baseline: [{feature: new(resource)}]
 budget: 1 per 100 sessions
 warmup: {calls: 50, slots: 0}
-`)
-	at := time.Duration(0)
-	for i := range 200 {
-		at = time.Duration(i) * time.Hour
+`
+
+// honestSessions plays a session an hour, from 09:00 on, that uses three documents.
+func (s *stage) honestSessions(n int) {
+	for i := range n {
 		for j := range 3 {
-			s.call("a", at+time.Duration(j)*time.Second, in(fmt.Sprint("s-", i)), on(fmt.Sprint("doc-", j)))
+			s.call("a", time.Duration(i)*time.Hour+time.Duration(j)*time.Second, in(fmt.Sprint("s-", i)), on(fmt.Sprint("doc-", j)))
 		}
 	}
-	at += 2 * time.Hour
+}
+
+// What a session did before the hours of its detector does not fire when they begin.
+func TestWhatASessionDidOffItsHoursFiresAtNoHour(t *testing.T) {
+	s := newStage(t, within+"schedule: {hours: \"09:00-18:00\"}\n")
+	s.honestSessions(230)
+	const morning = 240 * time.Hour
+	high := false
+	for i := range 40 {
+		j := s.call("a", morning-time.Minute+time.Duration(i)*time.Second, in("early"), on(fmt.Sprint("loot-", i)))
+		high = high || j.Evidence >= j.Level
+	}
+	s.call("a", morning+time.Second, in("early"), on("doc-1"))
+	if n := s.alarms("a"); n > 0 || !high {
+		t.Fatalf("%d alarms of what came before nine, evidence over the level: %v", n, high)
+	}
+	for i := range 40 {
+		s.call("a", morning+time.Hour+time.Duration(i)*time.Second, in("day"), on(fmt.Sprint("more-", i)))
+	}
+	if s.alarms("a") != 1 {
+		t.Errorf("%d alarms of the same by day, want 1", s.alarms("a"))
+	}
+}
+
+// A session that fired goes on while others of its agent end. What it did since is still new after it has ended.
+func TestNothingIsLearnedFromASessionThatFired(t *testing.T) {
+	s := newStage(t, within)
+	s.honestSessions(200)
+	at := 201 * time.Hour
 	s.call("a", at, in("honest"), on("doc-1"))
 	for i := range 40 {
 		s.call("a", at+time.Duration(i)*time.Second, in("bad"), on(fmt.Sprint("loot-", i)))

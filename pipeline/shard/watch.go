@@ -84,7 +84,7 @@ func (w *watch) begin(r *rule, e *entity, t int64) (warmed bool) {
 	}
 	since := w.seenSince(e)
 	if w.warm = since != never && w.latest-since >= int64(r.WarmupTime); w.warm {
-		w.calm() // what came before it was known accuses nobody
+		w.calm() // the slots before it was known accuse nobody
 	}
 	return w.warm
 }
