@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/estop-project/estop/pipeline/node"
+)
+
+func newDetectorCanary() *cobra.Command {
+	return &cobra.Command{
+		Use:   "canary [ID]",
+		Short: "Compare what canaries found with what the live detectors did",
+		Long: `Compares each canary, a detector in a folder canary/, with the live one of its id, by the detections that
+ClickHouse holds: how many only the live one made, how many only the canary, and how many both, which is
+of the same entity within 10 minutes, and whom they hit. A canary counts from its first detection, or from when the
+running node loaded it if that was before; one that has ended, up to its last detection.`,
+		Example:           "  estop detector canary\n  estop detector canary customer-export -o json",
+		Args:              upTo(1),
+		ValidArgsFunction: runningCanaries,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := remote(cmd)
+			if err != nil {
+				return err
+			}
+			id := path(args)
+			all, err := c.Canaries(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			if id != "" && len(all) == 0 {
+				return fmt.Errorf("no canary %q runs, and ClickHouse holds no detection of one", id)
+			}
+			return print(cmd, all, func(w io.Writer) { writeCanaries(w, all) })
+		},
+	}
+}
+
+// runningCanaries offers the ids of those that the node runs.
+func runningCanaries(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var ids []string
+	if c, err := remote(cmd); err == nil {
+		if s, err := c.RunningDetectors(cmd.Context()); err == nil && s != nil {
+			for _, d := range s.Running {
+				if d.Canary {
+					ids = append(ids, d.ID)
+				}
+			}
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+func writeCanaries(out io.Writer, all []node.CanaryReport) {
+	if len(all) == 0 {
+		fmt.Fprintln(out, "no canary runs, and none has found anything")
+		return
+	}
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	defer w.Flush()
+	fmt.Fprintln(w, "canary\tversion\tsince\tonly live\tonly canary\tboth\tagents live\tagents canary")
+	for _, r := range all {
+		since := r.Since.Local().Format(time.DateTime)
+		if r.Ended {
+			since += " to " + r.Until.Local().Format(time.DateTime) + ", ended"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", r.Detector, r.Version, since, r.OnlyLive, r.OnlyCanary, r.Both, r.LiveAgents, r.CanaryAgents)
+	}
+}
