@@ -117,7 +117,10 @@ func TestEstimatedCostsAreNearWhatTheShardTakes(t *testing.T) {
 		t.Logf("%s: estimated %.0f ns and %.0f bytes, measured %.0f and %.0f", e.Name(), estimate.NsCall, estimate.BytesAgent, took.NsCall, took.BytesAgent)
 		factor := 3.0
 		if e.Name() == "secret-harvest.yaml" {
-			factor = 4 // every agent of the fleet reads its secrets when it begins, so its match leaves out no agent
+			// Its match reads each resource, and what holds for a value is decided once and kept: some 2000 bytes
+			// an agent here, which all detectors share, so the estimate puts them down to none. Its match meets
+			// next to none of these calls: without its limit it takes as much.
+			factor = 4
 		}
 		if !within(estimate.BytesAgent, took.BytesAgent, factor) {
 			t.Errorf("%s: estimated %.0f bytes an agent, measured %.0f", e.Name(), estimate.BytesAgent, took.BytesAgent)
