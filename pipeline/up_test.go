@@ -29,9 +29,14 @@ func folder(t testing.TB, files map[string]string) string {
 	return dir
 }
 
+// write does as editors do: nobody sees half of a file.
 func write(t testing.TB, dir, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+	temporary := filepath.Join(dir, ".new")
+	if err := os.WriteFile(temporary, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(temporary, filepath.Join(dir, name)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -171,11 +176,11 @@ func TestAFolderOfDetectorsIsReloadedAndABrokenFileKeepsItsOldVersion(t *testing
 	up := rig.Up(t, rig.Build(t), "--clickhouse.libchdb", nowhere, "--detectors.catalog=false", "--detectors.dir", dir)
 	r := up.Rig()
 	g := r.Guard("gate-1")
-	reloaded := func(n int) {
+	reloaded := func(detectors string) {
 		t.Helper()
 		rig.Await(t, 20*time.Second, func() error {
-			if got := up.Journal.Count("detectors reloaded"); got < n {
-				return fmt.Errorf("reloaded %d times of %d", got, n)
+			if up.Journal.Count("detectors reloaded", detectors) == 0 {
+				return fmt.Errorf("not reloaded with %s", detectors)
 			}
 			return nil
 		})
@@ -186,15 +191,16 @@ func TestAFolderOfDetectorsIsReloadedAndABrokenFileKeepsItsOldVersion(t *testing
 		t.Errorf("%d detections and %d revocations in mode observe", len(r.Detections()), len(r.Revocations()))
 	}
 	write(t, dir, "loop.yaml", loop("loop", "enforce"))
-	reloaded(1)
+	reloaded("detectors=1")
 	r.Send(loopCalls("stopped", time.Now())...)
 	awaitDenied(t, g, "stopped")
 
 	write(t, dir, "loop.yaml", "id: loop\ntitle: broken\nwhen: count(calls, 10s) >\n")
 	write(t, dir, "new.yaml", loop("new", "alert"))
-	reloaded(2)
-	if n := up.Journal.Count("level=ERROR", "refused", "loop.yaml"); n != 1 {
-		t.Errorf("the broken file is told of %d times, want once", n)
+	reloaded("detectors=2")
+	told, reloads := up.Journal.Count("level=ERROR", "refused", "loop.yaml"), up.Journal.Count("detectors reloaded")-1
+	if told == 0 || told > reloads { // the two files may be seen in two looks; a look at what did not change tells nothing
+		t.Errorf("the broken file is told of %d times in %d reloads since", told, reloads)
 	}
 	r.Send(loopCalls("still-stopped", time.Now())...)
 	awaitDenied(t, g, "still-stopped")
