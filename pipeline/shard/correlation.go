@@ -9,7 +9,6 @@ import (
 
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/telemetry"
-	"github.com/estop-project/estop/revoke"
 )
 
 // correlated is what one correlation keeps for one entity. Most entities never have a detection, and keep nothing.
@@ -108,52 +107,15 @@ func signValue(c *detector.Correlation, d *detector.Detection) uint64 {
 
 // detectCorrelated writes the detection that several make together.
 func (s *Shard) detectCorrelated(r *rule, e *entity, k *correlated, c *telemetry.Call, t int64, src Source) {
-	by, tenant, name := splitEntityKey(e.key)
-	mode, _ := r.ModeAt(k.latest)
-	if r.Canary {
-		mode = detector.Observe
-	}
-	d := detector.Detection{
-		ID:        revoke.ID(r.Key(), e.key, src.Topic, src.Partition, src.Offset, src.Index),
-		Time:      time.Unix(0, t).UTC(),
-		Detector:  r.ID,
-		Version:   r.Version,
-		Canary:    r.Canary,
-		Mode:      mode.String(),
-		Severity:  r.Severity,
-		Tags:      r.Tags,
-		Tenant:    tenant,
-		EntityBy:  by.String(),
-		Entity:    name,
-		Agent:     string(c.Agent),
-		Identity:  string(c.Identity),
-		Session:   string(c.Session),
-		Action:    string(c.Action),
-		Resource:  string(c.Resource),
-		Chain:     toStrings(c.Chain),
-		CallID:    string(c.ID),
-		Topic:     src.Topic,
-		Partition: src.Partition,
-		Offset:    src.Offset,
-		Reason:    r.Correlation.Text,
-		FirstBad:  k.signs[0].firstBad,
-		Features:  []detector.Sample{},
-	}
+	mode := r.foundIn(k.latest)
+	d := detection(r, e, mode, c, t, src)
+	d.Reason, d.FirstBad, d.Features = r.Correlation.Text, k.signs[0].firstBad, []detector.Sample{}
 	for _, sg := range k.signs {
 		d.Signs = append(d.Signs, detector.Sign{ID: sg.id, Detector: sg.detector, Time: time.Unix(0, sg.at).UTC()})
 	}
-	step := 0
-	if len(r.Steps) > 0 {
-		step = k.graded.next(r, mode, k.latest)
-		d.Step = step + 1
-	}
-	still := int64(r.QuietAt(k.latest, step))
-	if len(r.Steps) > 0 {
-		k.graded.take(r, step, mode, k.latest+still)
-	}
+	still := k.graded.answer(r, mode, k.latest, &d)
 	k.quiet, k.signs = quiet{k.latest + still, src.Appended + still}, nil
-	s.Stats.Detections++
-	s.Detections = append(s.Detections, Detected{d, r.index})
+	s.found(d, r)
 }
 
 // correlated returns what the entity keeps for a correlation, begun if there is nothing yet.

@@ -9,15 +9,28 @@ import (
 	"github.com/estop-project/estop/revoke"
 )
 
-// detect writes the detection of a rule that fired at call c. Only here, a few times a
-// day, does a shard make strings.
+// detect writes the detection of a rule that fired at call c.
 func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64, src Source, reason string) {
-	by, tenant, name := splitEntityKey(e.key)
-	mode, _ := r.ModeAt(w.latest)
-	if r.Canary {
-		mode = detector.Observe
+	mode := r.foundIn(w.latest)
+	d := detection(r, e, mode, c, t, src)
+	d.Reason, d.LogLevel, d.Budget = reason, w.block.asked(), r.Budget
+	d.FirstBad, d.Features = string(w.firstBad), w.appendSamples(nil, r, e, t)
+	if !math.IsInf(w.total, -1) {
+		d.LogEvidence = w.total
 	}
-	d := detector.Detection{
+	if d.FirstBad == "" {
+		d.FirstBad = d.CallID
+	}
+	still := w.graded.answer(r, mode, w.latest, &d)
+	s.found(d, r)
+	w.fired(quiet{t + still, src.Appended + still}, reason)
+}
+
+// detection returns what is said of any detection of a rule at call c. Only here, a few times a
+// day, does a shard make strings.
+func detection(r *rule, e *entity, mode detector.Mode, c *telemetry.Call, t int64, src Source) detector.Detection {
+	by, tenant, name := splitEntityKey(e.key)
+	return detector.Detection{
 		ID:        revoke.ID(r.Key(), e.key, src.Topic, src.Partition, src.Offset, src.Index),
 		Time:      time.Unix(0, t).UTC(),
 		Detector:  r.ID,
@@ -39,30 +52,22 @@ func (s *Shard) detect(r *rule, e *entity, w *watch, c *telemetry.Call, t int64,
 		Topic:     src.Topic,
 		Partition: src.Partition,
 		Offset:    src.Offset,
-		Reason:    reason,
-		LogLevel:  w.block.asked(),
-		Budget:    r.Budget,
-		FirstBad:  string(w.firstBad),
-		Features:  w.appendSamples(nil, r, e, t),
 	}
-	if !math.IsInf(w.total, -1) {
-		d.LogEvidence = w.total
+}
+
+// foundIn returns the mode in which the rule finds at the latest time of its entity's calls.
+func (r *rule) foundIn(latest int64) detector.Mode {
+	if r.Canary {
+		return detector.Observe
 	}
-	if d.FirstBad == "" {
-		d.FirstBad = d.CallID
-	}
-	step := 0
-	if len(r.Steps) > 0 {
-		step = w.graded.next(r, mode, w.latest)
-		d.Step = step + 1
-	}
-	still := int64(r.QuietAt(w.latest, step))
-	if len(r.Steps) > 0 {
-		w.graded.take(r, step, mode, w.latest+still)
-	}
+	mode, _ := r.ModeAt(latest)
+	return mode
+}
+
+// found counts a detection of a rule and hands it out.
+func (s *Shard) found(d detector.Detection, r *rule) {
 	s.Stats.Detections++
 	s.Detections = append(s.Detections, Detected{d, r.index})
-	w.fired(quiet{t + still, src.Appended + still}, reason)
 }
 
 // appendSamples says, for each feature of a watch, what was observed and what its

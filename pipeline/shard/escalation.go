@@ -13,6 +13,19 @@ type escalation struct {
 	until int64         // when it is forgotten, in the time of the entity's latest call
 }
 
+// answer says in a detection which step it takes, and takes it. It returns for how long the entity does not
+// fire again.
+func (x *escalation) answer(r *rule, mode detector.Mode, latest int64, d *detector.Detection) (still int64) {
+	if len(r.Steps) == 0 {
+		return int64(r.QuietAt(latest, 0))
+	}
+	step := x.next(r, mode, latest)
+	still = int64(r.QuietAt(latest, step))
+	x.take(r, step, mode, latest+still)
+	d.Step = step + 1
+	return still
+}
+
 // next returns the step, from 0 on, that a detection takes at the latest time of its entity's calls. One in another mode
 // than the detection before begins anew: what only was an alert warned nobody.
 func (x *escalation) next(r *rule, mode detector.Mode, latest int64) int {
