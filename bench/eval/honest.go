@@ -152,7 +152,7 @@ func (h *honest) play() {
 
 // kill counts what a detector of plan i answers to a call, unless the call was stopped already.
 func (h *honest) kill(i int, c *telemetry.Call, d *detector.Detection, index int) {
-	e, ok := h.plans[i].Enforcer(index)
+	e, ok := h.plans[i].EnforcerOf(index, d)
 	if !ok {
 		return
 	}

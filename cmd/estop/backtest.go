@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -71,8 +72,6 @@ log gives the same report, byte for byte; how fast it went stands on standard er
 func runBacktest(cmd *cobra.Command, h *historyFlags, set *detector.Set, opt backtest.Options,
 	value func(*backtest.Report) any, write func(io.Writer, *backtest.Report),
 ) error {
-	ctx, stop := untilSignal(cmd)
-	defer stop()
 	var err error
 	if opt.Scope, err = h.scope(); err != nil {
 		return err
@@ -83,19 +82,14 @@ func runBacktest(cmd *cobra.Command, h *historyFlags, set *detector.Set, opt bac
 	if _, err := wantsJSON(cmd); err != nil {
 		return err
 	}
-	log, closeLog, err := h.open(ctx, cmd)
-	if err != nil {
+	var report *backtest.Report
+	var took time.Duration
+	if err := h.play(cmd, func(ctx context.Context, log backtest.Log) error {
+		began := time.Now()
+		report, err = backtest.Run(ctx, log, set, opt)
+		took = time.Since(began)
 		return err
-	}
-	defer closeLog()
-	began := time.Now()
-	report, err := backtest.Run(ctx, log, set, opt)
-	took := time.Since(began)
-	closeLog()
-	switch {
-	case ctx.Err() != nil:
-		return errInterrupted
-	case err != nil:
+	}); err != nil {
 		return err
 	}
 	if err := print(cmd, value(report), func(w io.Writer) { write(w, report) }); err != nil {

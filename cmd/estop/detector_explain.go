@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -93,20 +94,12 @@ func explainStored(cmd *cobra.Command, id string) error {
 }
 
 // explainPlayed plays the log and shows what was thought of the call.
-func explainPlayed(cmd *cobra.Command, h *historyFlags, set *detector.Set, asked backtest.Asked) error {
-	ctx, stop := untilSignal(cmd)
-	defer stop()
-	log, closeLog, err := h.open(ctx, cmd)
-	if err != nil {
+func explainPlayed(cmd *cobra.Command, h *historyFlags, set *detector.Set, asked backtest.Asked) (err error) {
+	var e *backtest.CallExplanation
+	if err := h.play(cmd, func(ctx context.Context, log backtest.Log) error {
+		e, err = backtest.Explain(ctx, log, set, asked)
 		return err
-	}
-	defer closeLog()
-	e, err := backtest.Explain(ctx, log, set, asked)
-	closeLog()
-	switch {
-	case ctx.Err() != nil:
-		return errInterrupted
-	case err != nil:
+	}); err != nil {
 		return err
 	}
 	return print(cmd, e, func(w io.Writer) { writeExplanation(w, e) })

@@ -84,6 +84,22 @@ func parseTime(flag, text string, end bool) (time.Time, error) {
 	return t, nil
 }
 
+// play opens the log that the flags name, lets it be played until a signal comes, and closes it: what is shown
+// after that stands below no progress bar.
+func (h *historyFlags) play(cmd *cobra.Command, run func(context.Context, backtest.Log) error) error {
+	ctx, stop := untilSignal(cmd)
+	defer stop()
+	log, closeLog, err := h.open(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	if err := run(ctx, log); ctx.Err() == nil {
+		return err
+	}
+	return errInterrupted
+}
+
 // open opens the log that the flags name. It shows on a terminal how much of it was read.
 func (h *historyFlags) open(ctx context.Context, cmd *cobra.Command) (log backtest.Log, closeLog func(), err error) {
 	if len(h.from) == 0 {

@@ -2,7 +2,6 @@ package backtest
 
 import (
 	"time"
-	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -162,9 +161,9 @@ func (x *exposure) visitsTo(entity string) []visit {
 }
 
 // entity returns what is kept for an entity. Its key is the same string as long as the shard lives,
-// so mostly no text is compared.
+// so mostly no text is compared and none is hashed.
 func (x *exposure) entity(key string) *exposed {
-	if x.asked != nil && len(key) == len(x.last) && unsafe.StringData(key) == unsafe.StringData(x.last) {
+	if x.asked != nil && key == x.last {
 		return x.asked
 	}
 	e := x.entities[key]
