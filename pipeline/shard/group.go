@@ -95,23 +95,21 @@ func (s *Shard) join(e *entity, group *peers) {
 	for i := range e.watches {
 		w := &e.watches[i]
 		w.peers = group.of(w.rule)
-		t := telling{shape: w.rule.shape, what: toldAppeared}
-		s.tellTo(e, toGroup, t)
+		say := func(what byte, index int, value uint64) {
+			s.tellTo(e, toGroup, telling{shape: w.rule.shape, what: what, index: byte(index), value: value})
+		}
+		say(toldAppeared, 0, 0)
 		if w.counted {
-			for i := range w.evidence {
-				t := t
-				t.what, t.index, t.value = toldWarm, byte(i), math.Float64bits(w.evidence[i].mean())
-				s.tellTo(e, toGroup, t)
+			for j := range w.evidence {
+				say(toldWarm, j, math.Float64bits(w.evidence[j].mean()))
 			}
 		}
-		for i, known := range w.peers.kinds {
+		for j, known := range w.peers.kinds {
 			if known == nil {
 				continue
 			}
-			for _, h := range w.features[i].kinds.known.Hashes() {
-				t := t
-				t.what, t.index, t.value = toldKnown, byte(i), h
-				s.tellTo(e, toGroup, t)
+			for _, h := range w.features[j].kinds.known.Hashes() {
+				say(toldKnown, j, h)
 			}
 		}
 	}

@@ -261,14 +261,14 @@ func (s *Shard) tellTo(e *entity, to byte, t telling) {
 	}
 	s.told = append(s.told, told{t, e})
 	for p := e.peers; p != nil; p = p.wide {
-		if t.to&p.level() != 0 {
+		if t.to&p.audience() != 0 {
 			s.listen(p, t)
 		}
 	}
 }
 
-// level is what tellings to these peers are addressed to.
-func (p *peers) level() byte {
+// audience is what tellings to these peers are addressed to.
+func (p *peers) audience() byte {
 	if p.wide != nil {
 		return toGroup
 	}
@@ -325,7 +325,7 @@ type awaited struct {
 // await holds what peers are to hear, of all that was told.
 func (s *Shard) await(p *peers, told []telling) {
 	for _, t := range told {
-		if t.to&p.level() != 0 {
+		if t.to&p.audience() != 0 {
 			s.awaited = append(s.awaited, awaited{t, p})
 		}
 	}
