@@ -3,16 +3,17 @@ package docs_test
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/estop-project/estop/pipeline/embedded/clickhouse/chtest"
+	"github.com/estop-project/estop/pipeline/embedded/freeport"
 	"github.com/estop-project/estop/pipeline/node/nodetest"
 )
 
@@ -97,13 +98,11 @@ func newSession(t *testing.T, bin, library string) *session {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return strconv.Itoa(port)
 }
 
 // play does with a block what its reader would do.

@@ -24,6 +24,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/estop-project/estop/pipeline/embedded/freeport"
 )
 
 const (
@@ -76,7 +78,11 @@ func newCluster(dir string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	broker, controller, err := freePorts()
+	broker, err := freeport.Find()
+	if err != nil {
+		return nil, err
+	}
+	controller, err := freeport.Find()
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,6 @@
 package kafkatest
 
-import (
-	"fmt"
-	"net"
-)
+import "fmt"
 
 // properties is the broker's configuration: one node, broker and controller at once, internal topics with one
 // replica, and timeouts short enough for tests that kill things.
@@ -35,18 +32,4 @@ log.cleaner.dedupe.buffer.size=16777216
 log.cleaner.backoff.ms=500
 log.retention.check.interval.ms=1000
 `, broker, controller, logs)
-}
-
-// freePorts returns two ports of 127.0.0.1 that nobody listens on. They stay the cluster's over restarts.
-func freePorts() (broker, controller int, err error) {
-	var ports [2]int
-	for i := range ports {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, 0, fmt.Errorf("cannot find a free port: %w", err)
-		}
-		defer ln.Close() // held until both are found, so that they differ
-		ports[i] = ln.Addr().(*net.TCPAddr).Port
-	}
-	return ports[0], ports[1], nil
 }

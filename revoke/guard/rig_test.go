@@ -3,7 +3,6 @@ package guard_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/estop-project/estop/pipeline/embedded/freeport"
 	natsd "github.com/estop-project/estop/pipeline/embedded/nats"
 	"github.com/estop-project/estop/revoke"
 	"github.com/estop-project/estop/revoke/guard"
@@ -52,12 +52,11 @@ func newRig(t *testing.T, expect int) *rig {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 func (r *rig) startServer() {
