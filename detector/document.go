@@ -47,6 +47,7 @@ type draft struct {
 	idNode    *yaml.Node
 	root      *yaml.Node // the document
 	text      string     // likewise
+	lists     []listFile // that it names
 	match     *tree
 	features  features
 	excuses   []*tree      // the matches of Exceptions, by index

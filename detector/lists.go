@@ -109,6 +109,17 @@ func listsBeside(files fs.FS, dir string) []string {
 	return names
 }
 
+// listsRead returns the files of values that the document names.
+func (r *reader) listsRead() []listFile {
+	var all []listFile
+	for _, l := range r.files {
+		if slices.ContainsFunc(r.sources, func(s *listSource) bool { return s.file == l.file }) {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
 // listSource is where the values of a list file come from.
 type listSource struct {
 	file string
