@@ -184,7 +184,7 @@ func parse(t text) ([]*draft, Errors) {
 		for _, o := range d.overrides {
 			o.Canary = d.Canary
 		}
-		d.text = r.textOf(roots, i)
+		d.text, d.lists = r.textOf(roots, i), r.listsRead()
 		d.Version = r.version(d.text)
 		drafts = append(drafts, d)
 	}
