@@ -43,7 +43,8 @@ type override struct {
 	*draft
 	tenants *tree
 	pattern bool
-	added   int // its exceptions, if it has some of its own
+	added   int  // its exceptions, if it has some of its own
+	budget  bool // it has one of its own
 }
 
 // overrides reads what holds for some tenants. A tenant's own name goes before a pattern, and of the patterns
@@ -97,6 +98,7 @@ func (r *reader) override(e entry, base object, d *draft) *override {
 			r.fail(o.keys["budget"], "add baseline: or leave it out", "budget means nothing without a baseline")
 		} else {
 			r.budget(b, &v)
+			made.budget = true
 		}
 	}
 	if w := o.values["when"]; w != nil && base.values["correlation"] != nil {

@@ -10,7 +10,7 @@ import (
 // change would do.
 type Variant struct {
 	Exceptions string // YAML of a list of exceptions that are added
-	Budget     string // in place of the detector's own; empty: that stays
+	Budget     string // in place of the detector's own; empty: that stays. Tenants that have one of their own keep it
 }
 
 // With returns a set that holds detector i alone, changed; behind a correlation those that it is made of.
@@ -18,14 +18,11 @@ func (s *Set) With(i int, v Variant) (*Set, Errors) {
 	r := &reader{file: s.drafts[i].file}
 	d := *s.drafts[i]
 	d.overrides = slices.Clone(d.overrides)
-	r.excuse(v.Exceptions, &d)
+	r.vary(v, &d, true)
 	for i := range d.overrides {
 		o := *d.overrides[i].draft
-		r.excuse(v.Exceptions, &o)
+		r.vary(v, &o, !d.overrides[i].budget)
 		d.overrides[i].draft = &o
-	}
-	if n := r.fragment(v.Budget); n != nil {
-		r.budget(n, &d)
 	}
 	if len(r.errs) > 0 {
 		return nil, r.errs
@@ -40,6 +37,14 @@ func (s *Set) With(i int, v Variant) (*Set, Errors) {
 	}
 	set.Plan = link(set.drafts)
 	return set, nil
+}
+
+// vary changes a draft as if the change stood in the detector itself, whose budget holds for it or not.
+func (r *reader) vary(v Variant, d *draft, budget bool) {
+	r.excuse(v.Exceptions, d)
+	if n := r.fragment(v.Budget); n != nil && budget {
+		r.budget(n, d)
+	}
 }
 
 // excuse adds exceptions to a draft.
