@@ -26,7 +26,8 @@ var ErrShielded = errors.New("shielded by a release")
 // Two processes that publish about one target in the same moment can still miss each
 // other; a target has one writer in the pipeline, so that takes a person and a detector.
 type held struct {
-	sub *nats.Subscription
+	sub       *nats.Subscription
+	interlock *Interlock // nil: none
 
 	mu      sync.Mutex
 	targets map[string]holding // by NATS subject
@@ -45,8 +46,8 @@ type holding struct {
 
 const minSweep = 1024
 
-func newHeld(ctx context.Context, nc *nats.Conn, v Verifier, clock func() time.Time) (*held, error) {
-	h := &held{targets: make(map[string]holding), sweepAt: minSweep}
+func newHeld(ctx context.Context, nc *nats.Conn, v Verifier, i *Interlock, clock func() time.Time) (*held, error) {
+	h := &held{interlock: i, targets: make(map[string]holding), sweepAt: minSweep}
 	if len(v.Keys) == 0 {
 		return h, nil
 	}
@@ -78,7 +79,7 @@ func (h *held) close() {
 	}
 }
 
-// take notes r, or refuses it with ErrOutranked.
+// take notes r, or refuses it with ErrOutranked, ErrShielded or ErrHeldBack.
 func (h *held) take(r Revocation, now time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -90,11 +91,19 @@ func (h *held) take(r Revocation, now time.Time) error {
 	case old.outranks(r):
 		return fmt.Errorf("%w: %s", ErrOutranked, old.id)
 	}
+	if h.interlock != nil {
+		if err := h.interlock.take(r, now); err != nil {
+			return err
+		}
+	}
 	h.put(r, now)
 	return nil
 }
 
 func (h *held) note(r Revocation, now time.Time) {
+	if h.interlock != nil {
+		h.interlock.Note(r)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if old, ok := h.targets[Subject(r)]; !ok || !r.IssuedAt.Before(old.issuedAt) {

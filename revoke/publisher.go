@@ -24,6 +24,9 @@ type PublisherOptions struct {
 	// Verifier lets the publisher know what others published, so that it weakens none of
 	// it. Without keys it knows only what it published itself.
 	Verifier Verifier
+	// Interlock bounds what detectors may stop; nil: nothing does. It needs a Verifier to know
+	// what others stopped.
+	Interlock *Interlock
 }
 
 // Publisher sends signed revocations: one message reaches every guard that is connected
@@ -48,7 +51,7 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 	if p.clock == nil {
 		p.clock = time.Now
 	}
-	if p.held, err = newHeld(ctx, nc, o.Verifier, p.clock); err != nil {
+	if p.held, err = newHeld(ctx, nc, o.Verifier, o.Interlock, p.clock); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -85,7 +88,8 @@ func (s *Stored) Wait(ctx context.Context) error {
 // All messages about one target share a subject, so the last one holds; the same record
 // twice is one record. A record that has already ended is refused with ErrExpired, and one
 // of a detector that would weaken what is in force, or that a release shields from, with
-// ErrOutranked or ErrShielded: then there is nothing to do.
+// ErrOutranked or ErrShielded: then there is nothing to do. One that the interlock keeps a
+// detector from is refused with ErrHeldBack: then it is for a person.
 func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
 	if err := rec.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
