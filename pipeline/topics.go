@@ -24,6 +24,7 @@ const (
 	TopicDetections  = "estop.detections"  // key tenant/entity
 	TopicRevocations = "estop.revocations" // key tenant/scope/subject
 	TopicAcks        = "estop.acks"        // key revocation id
+	TopicChanges     = "estop.changes"     // key id; who changed which detector
 	TopicDLQ         = "estop.calls.dlq"   // key source place; what could not be decoded
 )
 
@@ -57,6 +58,8 @@ func Topics() []TopicSpec {
 		{TopicDetections, keep(30), false},
 		{TopicRevocations, keep(30), false},
 		{TopicAcks, keep(30), false},
+		// Kept for good: each change has a key of its own, so only repetitions are compacted away.
+		{TopicChanges, config("compact"), false},
 		{TopicDLQ, keep(30), false},
 	}
 }

@@ -106,7 +106,11 @@ func explainPlayed(cmd *cobra.Command, h *historyFlags, set *detector.Set, asked
 }
 
 func writeDetection(w io.Writer, d *detector.Detection) {
-	fmt.Fprintf(w, "%s %s fired at %s on %s %s/%s\n", d.Detector, faint(d.Version), d.Time.Format(time.RFC3339Nano), d.EntityBy, d.Tenant, d.Entity)
+	name := d.Detector
+	if d.Canary {
+		name += ", a canary,"
+	}
+	fmt.Fprintf(w, "%s %s fired at %s on %s %s/%s\n", name, faint(d.Version), d.Time.Format(time.RFC3339Nano), d.EntityBy, d.Tenant, d.Entity)
 	fmt.Fprintf(w, "  call      %s by %s: %s %s\n", d.CallID, d.Agent, d.Action, d.Resource)
 	if d.FirstBad != d.CallID {
 		fmt.Fprintf(w, "  first bad %s\n", d.FirstBad)
@@ -118,6 +122,12 @@ func writeDetection(w io.Writer, d *detector.Detection) {
 	}
 	for i := range d.Features {
 		fmt.Fprintf(w, "  feature   %s\n", backtest.SampleText(&d.Features[i]))
+	}
+	for _, s := range d.Signs {
+		fmt.Fprintf(w, "  sign      %s at %s  %s\n", s.Detector, s.Time.Format(time.RFC3339Nano), faint(s.ID))
+	}
+	if d.Step > 0 {
+		fmt.Fprintf(w, "  step      %d of a graded answer\n", d.Step)
 	}
 	answer := d.Revocation
 	if answer == "" {

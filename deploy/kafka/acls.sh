@@ -22,16 +22,16 @@ for role in estop-detect estop-archive estop-acks; do
 	allow "$role" --operation Create --topic estop. --resource-pattern-type prefixed
 done
 
-# detect judges calls, keeps what it learned, and writes what it found.
+# detect judges calls, keeps what it learned, and writes what it found and which detectors changed.
 allow estop-detect --operation Read --group estop-detect
-allow estop-detect --operation Read --topic estop.calls --topic estop.exchange --topic estop.state
+allow estop-detect --operation Read --topic estop.calls --topic estop.exchange --topic estop.state --topic estop.changes
 allow estop-detect --operation Write --topic estop.exchange --topic estop.state --topic estop.features \
-	--topic estop.detections --topic estop.revocations --topic estop.calls.dlq
+	--topic estop.detections --topic estop.revocations --topic estop.changes --topic estop.calls.dlq
 
 # archive reads what goes to ClickHouse, and writes what ClickHouse refuses.
 allow estop-archive --operation Read --group estop-archive
 allow estop-archive --operation Read --topic estop.calls --topic estop.features --topic estop.detections \
-	--topic estop.revocations --topic estop.acks --topic estop.calls.dlq
+	--topic estop.revocations --topic estop.acks --topic estop.changes --topic estop.calls.dlq
 allow estop-archive --operation Write --topic estop.calls.dlq
 
 # acks writes down the acknowledgements of guards.

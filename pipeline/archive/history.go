@@ -134,7 +134,7 @@ func scanCall(rows driver.Rows) (Stored, error) {
 func (r *Reader) Detection(ctx context.Context, id string) (d detector.Detection, ok bool, err error) {
 	rows, err := r.store.Query(ctx, `SELECT id, ts, detector, version, canary, mode, severity, tags, tenant, entity_by, entity, agent, identity,
 		session, action, resource, chain, call_id, source_topic, source_partition, source_offset, reason, log_evidence, log_level,
-		budget, first_bad, features, graph, revocation FROM detections_once WHERE id = @id LIMIT 1`, clickhouse.Named("id", id))
+		budget, first_bad, features, signs, graph, step, revocation FROM detections_once WHERE id = @id LIMIT 1`, clickhouse.Named("id", id))
 	if err != nil {
 		return d, false, fmt.Errorf("cannot read detection %q: %w", id, err)
 	}
@@ -142,16 +142,21 @@ func (r *Reader) Detection(ctx context.Context, id string) (d detector.Detection
 	if !rows.Next() {
 		return d, false, rows.Err()
 	}
-	var features, graph string
+	var features, signs, graph string
+	var step int32
 	err = rows.Scan(&d.ID, &d.Time, &d.Detector, &d.Version, &d.Canary, &d.Mode, &d.Severity, &d.Tags, &d.Tenant, &d.EntityBy, &d.Entity, &d.Agent, &d.Identity,
 		&d.Session, &d.Action, &d.Resource, &d.Chain, &d.CallID, &d.Topic, &d.Partition, &d.Offset, &d.Reason, &d.LogEvidence, &d.LogLevel,
-		&d.Budget, &d.FirstBad, &features, &graph, &d.Revocation)
+		&d.Budget, &d.FirstBad, &features, &signs, &graph, &step, &d.Revocation)
 	if err == nil {
 		err = unmarshal(features, &d.Features)
 	}
 	if err == nil {
+		err = unmarshal(signs, &d.Signs)
+	}
+	if err == nil {
 		err = unmarshal(graph, &d.Graph)
 	}
+	d.Step = int(step)
 	if err != nil {
 		return d, false, fmt.Errorf("cannot read detection %q: %w", id, err)
 	}

@@ -14,6 +14,7 @@ const (
 	TopicDetections  = "estop.detections"
 	TopicRevocations = "estop.revocations"
 	TopicAcks        = "estop.acks"
+	TopicChanges     = "estop.changes"
 	TopicDLQ         = "estop.calls.dlq"
 )
 
@@ -32,12 +33,13 @@ var projections = map[string]func(log string, m *metrics) projection{
 	TopicDetections:  func(log string, _ *metrics) projection { return newDetections(log) },
 	TopicRevocations: func(log string, _ *metrics) projection { return newRevocations(log) },
 	TopicAcks:        func(log string, _ *metrics) projection { return newAcks(log) },
+	TopicChanges:     func(log string, _ *metrics) projection { return newChanges(log) },
 	TopicDLQ:         func(log string, _ *metrics) projection { return newDeadLetters(log) },
 }
 
 // Topics returns the topics that are archived.
 func Topics() []string {
-	return []string{TopicCalls, TopicFeatures, TopicDetections, TopicRevocations, TopicAcks, TopicDLQ}
+	return []string{TopicCalls, TopicFeatures, TopicDetections, TopicRevocations, TopicAcks, TopicChanges, TopicDLQ}
 }
 
 func (b *batch) built() *batch { return b }

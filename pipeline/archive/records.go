@@ -77,8 +77,8 @@ func (f *features) row(r *kgo.Record, part int, s *detector.Sample) {
 	f.logEvidence.add(s.LogEvidence)
 }
 
-// detections projects detections, one a record. Their samples stay together, as JSON, and so does
-// what the access graph knew.
+// detections projects detections, one a record. Their samples stay together, as JSON, and so do the signs
+// of a correlation and what the access graph knew.
 type detections struct {
 	*batch
 	ts                    *column[time.Time]
@@ -88,6 +88,7 @@ type detections struct {
 	offset                *column[int64]
 	logEvidence, logLevel *column[float64]
 	canary                *column[bool]
+	step                  *column[int32]
 }
 
 func newDetections(log string) *detections {
@@ -102,13 +103,14 @@ func newDetections(log string) *detections {
 		logEvidence: addColumn[float64](b, "log_evidence", "Float64"),
 		logLevel:    addColumn[float64](b, "log_level", "Float64"),
 		canary:      addColumn[bool](b, "canary", "Bool"),
+		step:        addColumn[int32](b, "step", "Int32"),
 	}
 	for _, c := range [][2]string{
 		{"id", "String"}, {"detector", lowText}, {"version", lowText}, {"mode", lowText},
 		{"severity", lowText}, {"tenant", lowText}, {"entity_by", lowText}, {"entity", "String"},
 		{"agent", "String"}, {"identity", "String"}, {"session", "String"}, {"action", lowText},
 		{"resource", "String"}, {"call_id", "String"}, {"source_topic", lowText}, {"reason", "String"},
-		{"budget", lowText}, {"first_bad", "String"}, {"features", "String"}, {"graph", "String"}, {"revocation", "String"},
+		{"budget", lowText}, {"first_bad", "String"}, {"features", "String"}, {"signs", "String"}, {"graph", "String"}, {"revocation", "String"},
 	} {
 		d.texts = append(d.texts, addColumn[string](b, c[0], c[1]))
 	}
@@ -126,13 +128,13 @@ func (d *detections) add(r *kgo.Record) error {
 	if err != nil {
 		return fmt.Errorf("cannot keep the samples of detection %q: %w", v.ID, err)
 	}
-	known := ""
-	if v.Graph != nil {
-		b, err := json.Marshal(v.Graph)
-		if err != nil {
-			return fmt.Errorf("cannot keep the access graph of detection %q: %w", v.ID, err)
-		}
-		known = string(b)
+	signs, err := jsonUnless(len(v.Signs) == 0, v.Signs)
+	if err != nil {
+		return fmt.Errorf("cannot keep the signs of detection %q: %w", v.ID, err)
+	}
+	known, err := jsonUnless(v.Graph == nil, v.Graph)
+	if err != nil {
+		return fmt.Errorf("cannot keep the access graph of detection %q: %w", v.ID, err)
 	}
 	d.begin(r, 0, len(r.Value))
 	d.ts.add(eventTime(v.Time))
@@ -143,14 +145,24 @@ func (d *detections) add(r *kgo.Record) error {
 	d.logEvidence.add(v.LogEvidence)
 	d.logLevel.add(v.LogLevel)
 	d.canary.add(v.Canary)
+	d.step.add(int32(v.Step))
 	for i, text := range []string{
 		v.ID, v.Detector, v.Version, v.Mode, v.Severity, v.Tenant, v.EntityBy, v.Entity,
 		v.Agent, v.Identity, v.Session, v.Action, v.Resource, v.CallID, v.Topic, v.Reason,
-		v.Budget, v.FirstBad, string(samples), known, v.Revocation,
+		v.Budget, v.FirstBad, string(samples), signs, known, v.Revocation,
 	} {
 		d.texts[i].add(text)
 	}
 	return nil
+}
+
+// jsonUnless writes a value as JSON, or nothing where it is empty.
+func jsonUnless(empty bool, v any) (string, error) {
+	if empty {
+		return "", nil
+	}
+	b, err := json.Marshal(v)
+	return string(b), err
 }
 
 // revocations projects signed revocations, one a record.
