@@ -21,6 +21,9 @@ func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
 		d.kill(ctx, w, e, &found.Detection)
 	}
 	d.metrics.detections.WithLabelValues(found.Detector, found.Mode, found.Version, strconv.FormatBool(found.Canary)).Inc()
+	if found.Reason == shard.ByEvidence {
+		d.metrics.spent.WithLabelValues(found.Detector, strconv.FormatBool(found.Canary)).Inc()
+	}
 	d.log.Info("detection", "detector", found.Detector, "mode", found.Mode, "tenant", found.Tenant,
 		"by", found.EntityBy, "entity", found.Entity, "agent", found.Agent, "reason", found.Reason, "call", found.CallID, "id", found.ID)
 	w.tell(ctx, found.Detection)

@@ -1,9 +1,12 @@
 package pipeline
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/shard"
 )
 
@@ -11,6 +14,8 @@ import (
 type metrics struct {
 	records       prometheus.Counter
 	detections    *prometheus.CounterVec
+	allowed       *prometheus.CounterVec
+	spent         *prometheus.CounterVec
 	refusedFiles  prometheus.Gauge
 	revocations   *prometheus.CounterVec
 	refused       prometheus.Counter
@@ -37,6 +42,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return &metrics{
 		records:       counter("records_total", "Records taken from the topics of calls and of the exchange."),
 		detections:    vec("detections_total", "Detections, by detector, its mode and version, and whether it is a canary.", "detector", "mode", "version", "canary"),
+		allowed:       vec("budget_allowed_total", "False alarms that the budgets of detectors allowed in the days, sessions or calls of known entities that have ended.", "detector", "canary"),
+		spent:         vec("budget_spent_total", "Detections by evidence, which are what a budget bounds if nothing is wrong; those of hard limits are not among them.", "detector", "canary"),
 		refusedFiles:  f.NewGauge(prometheus.GaugeOpts{Namespace: "estop", Subsystem: "detect", Name: "detector_files_refused", Help: "Detector files that are wrong now; of each the last right version goes on, if there was one."}),
 		revocations:   vec("revocations_total", "Revocations published by detectors.", "action", "scope"),
 		refused:       counter("revocations_refused_total", "Revocations that could not be signed because they are not valid."),
@@ -63,6 +70,19 @@ func (m *metrics) add(c *shardCounters, s shard.Stats, records int) {
 	m.replayed.Add(float64(s.Replayed - c.last.Replayed))
 	m.unwatched.Add(float64(s.Unwatched - c.last.Unwatched))
 	c.last = s
+}
+
+// allow counts what budgets allowed, once, with a place for what is spent of it: of a counter that
+// begins with what it counts Prometheus sees no increase.
+func (m *metrics) allow(plan *detector.Plan, allowed []float64) {
+	for i, n := range allowed {
+		if n > 0 {
+			d := plan.Detectors[i]
+			m.allowed.WithLabelValues(d.ID, strconv.FormatBool(d.Canary)).Add(n)
+			m.spent.WithLabelValues(d.ID, strconv.FormatBool(d.Canary))
+		}
+	}
+	clear(allowed)
 }
 
 // addGraph counts what the access graph of a worker did since it was last counted.

@@ -76,6 +76,9 @@ func (b *block) begin(r *rule, t int64) {
 func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	b := &w.block
 	ended, asked := b.ends(r, w.latest), b.asked()
+	if ended {
+		s.allow(r, w)
+	}
 	if ended && w.settled {
 		if crest, cut, learned := b.shift(b.crest); learned {
 			s.learnCrest(r, e, w, crest, cut)
@@ -90,6 +93,13 @@ func (s *Shard) turnBlock(r *rule, e *entity, w *watch) {
 	}
 	if r.BlockCalls > 0 {
 		b.at++
+	}
+}
+
+// allow counts what the budget allows in a block or session that ended: it counts those of known entities alone.
+func (s *Shard) allow(r *rule, w *watch) {
+	if len(r.Evidence) > 0 && w.known(r) {
+		s.Allowed[r.index] += 1 / r.Blocks
 	}
 }
 

@@ -85,7 +85,7 @@ func (j Judgement) Explain() Account {
 		Fired:       j.at.reason != "" && !w.silent && r.FiresAt(w.latest) && !(r.Within && j.at.session.fired),
 		OffSchedule: !r.FiresAt(w.latest),
 	}
-	a.Limit = j.at.reason != "" && j.at.reason != byEvidence
+	a.Limit = j.at.reason != "" && j.at.reason != ByEvidence
 	if w.quiet.own > 0 && w.silent {
 		a.QuietUntil = time.Unix(0, w.quiet.own).UTC()
 	}

@@ -117,6 +117,7 @@ func (s *Shard) closeSession(r *rule, e *entity, w *watch, se *session) {
 	w.slots++
 	s.closeKinds(r, e, w, se)
 	if se.counts {
+		s.allow(r, w)
 		crest := min(se.crest, w.block.level) // what fired counts as if just below
 		s.learnCrest(r, e, w, crest, se.crest >= w.block.level)
 		w.sessions.past.Add(crest)

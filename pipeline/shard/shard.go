@@ -149,6 +149,10 @@ type Shard struct {
 	Detections []Detected
 	Samples    []detector.Sample
 	Stats      Stats
+	// Allowed is how many false alarms the budgets allowed in what has ended of them, the days, sessions or calls of
+	// entities that are known, by the detector's index in the plan. Whoever drains it clears it, before a Reload at
+	// the latest.
+	Allowed []float64
 }
 
 const groups = detector.Entities
@@ -169,6 +173,7 @@ func New(plan *detector.Plan, opt Options) *Shard {
 
 func (s *Shard) setPlan(plan *detector.Plan) {
 	s.plan = plan
+	s.Allowed = make([]float64, len(plan.Detectors))
 	s.bits = make([]uint64, plan.Words)
 	s.columns = newColumns(plan, s.opt.MaxValues)
 	s.hashes = make([]hashed, int(detector.FieldContext)+len(plan.ContextKeys))

@@ -176,8 +176,8 @@ func (s *Shard) drawKind(r *rule, e *entity, w *watch, i int, c *telemetry.Call,
 	f.value = f.kinds.value(spec.Kind)
 }
 
-// byEvidence is why a detector fires whose evidence reached its level.
-const byEvidence = "evidence"
+// ByEvidence is why a detector fires whose evidence reached its level.
+const ByEvidence = "evidence"
 
 // broken returns why the detector fires at this call: the text of its hard limit,
 // "evidence", or "" if it does not.
@@ -191,7 +191,7 @@ func (w *watch) broken(r *rule) string {
 		}
 	}
 	if len(r.Evidence) > 0 && w.total >= w.block.asked() && !w.silent && w.known(r) {
-		return byEvidence
+		return ByEvidence
 	}
 	return ""
 }
@@ -257,7 +257,7 @@ func (s *Shard) settle(r *rule, e *entity, w *watch, i int, t int64) {
 // fired starts anew after a detection: what was seen under high evidence is forgotten, not learned.
 func (w *watch) fired(until quiet, reason string) {
 	switch {
-	case reason != byEvidence:
+	case reason != ByEvidence:
 		w.quiet = until
 	case w.rule.Within: // a session fires once, and the others of the entity are judged on
 	default:
