@@ -69,16 +69,33 @@ func (r *reader) escalation(n *yaml.Node) (within time.Duration) {
 // from it, so whatever a detector that does not enforce is supposed to do, nobody is stopped by it.
 type Supposed struct{ response Response }
 
-// Suppose returns what a response would do.
-func Suppose(r Response) Supposed { return Supposed{r} }
-
 // suppose returns what the steps of a response would do.
 func suppose(steps []Response) []Supposed {
 	var all []Supposed
 	for _, r := range steps {
-		all = append(all, Suppose(r))
+		all = append(all, Supposed{r})
 	}
 	return all
+}
+
+// SupposedOf returns what answers a detection of detector i in the mode in which it was found, and whether
+// anything does: what production does, for those who rehearse it.
+func (p *Plan) SupposedOf(i int, found *Detection) (Supposed, bool) {
+	e, ok := p.EnforcerOf(i, found)
+	return Supposed{e.Response()}, ok
+}
+
+// SupposedOf returns what would answer a detection of detector i if it enforced, and whether its file, or what
+// its tenant has instead, says anything of it.
+func (s *Set) SupposedOf(i int, found *Detection) (Supposed, bool) {
+	d := s.drafts[i]
+	if j := d.OverrideOf(found.Tenant); j >= 0 {
+		d = d.overrides[j].draft
+	}
+	if len(d.responses) == 0 {
+		return Supposed{}, false
+	}
+	return Supposed{d.responses[min(max(found.Step-1, 0), len(d.responses)-1)]}, true
 }
 
 // Action returns what would be done.

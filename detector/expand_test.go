@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/estop-project/estop/detector"
 )
@@ -60,14 +61,15 @@ func TestEveryFieldOfACallCanBeGiven(t *testing.T) {
       bytes_in: 512
       bytes_out: 5MiB
       context: {user_agent: curl/8, ip: 10.0.0.1}
-    expect: {detections: at_least 2, first_at: 5m..6m, entity: a, known: false}
+    expect: {detections: at_least 2, entities: {a: 1, b: none}, first_at: 5m..6m, first_bad: 4m, entity: a, agent: c, mode: alert, response: restrict, known: false}
 `)
 	no := false
 	want := detector.Expect{
-		Bound: detector.AtLeast, Count: 2, FirstFrom: 5 * time.Minute, FirstTo: 6 * time.Minute, HasFirst: true,
-		Entity: "a", Known: &no,
+		Number: detector.Number{Bound: detector.AtLeast, Count: 2}, FirstAt: &detector.Span{From: 5 * time.Minute, To: 6 * time.Minute},
+		FirstBad: &detector.Span{From: 4 * time.Minute, To: 4 * time.Minute}, Entities: []detector.EntityNumber{{Entity: "a", Number: detector.Number{Count: 1}}, {Entity: "b"}},
+		Entity: "a", Agent: "c", Mode: "alert", Response: detector.Restrict, Known: &no,
 	}
-	if diff := cmp.Diff(want, test.Expect); diff != "" {
+	if diff := cmp.Diff(want, test.Expect, cmpopts.IgnoreUnexported(detector.Expect{})); diff != "" {
 		t.Error(diff)
 	}
 	if want := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC); !test.Start.Equal(want) || test.Seed != 7 {
@@ -79,6 +81,26 @@ func TestEveryFieldOfACallCanBeGiven(t *testing.T) {
 		Context: []detector.TestPair{{Key: "user_agent", Value: "curl/8"}, {Key: "ip", Value: "10.0.0.1"}},
 	}}
 	if diff := cmp.Diff(wantCalls, slices.Collect(test.Expand())); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAGroupBeginsAtATimeOrAfterTheGroupBeforeIt(t *testing.T) {
+	test := oneTest(t, `
+    calls:
+      - {at: +1s, agent: a, action: read}
+      - {at: +5s, repeat: 3, every: 10s, agent: b, action: read}
+      - {at: +5s, agent: c, action: read}
+      - {at: 2s, agent: d, action: read}
+      - {at: +0s, agent: e, action: read}
+    expect: {detections: none}
+`)
+	var got []string
+	for c := range test.Expand() {
+		got = append(got, c.Agent+" "+c.Offset.String())
+	}
+	want := []string{"a 1s", "d 2s", "e 2s", "b 6s", "b 16s", "b 26s", "c 31s"}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -133,7 +155,7 @@ func TestExpandStopsWhenItsReaderDoes(t *testing.T) {
 func TestExpectationsHold(t *testing.T) {
 	for text, want := range map[string][3]bool{ // for 0, 1 and 2 detections
 		"1": {false, true, false}, "exactly 1": {false, true, false}, "at_least 1": {false, true, true},
-		"at_most 1": {true, true, false}, "exactly 0": {true, false, false},
+		"at_most 1": {true, true, false}, "exactly 0": {true, false, false}, "none": {true, false, false},
 	} {
 		e := oneTest(t, "    calls: {agent: a, action: b}\n    expect: {detections: "+text+"}\n").Expect
 		for n := range want {
@@ -155,10 +177,10 @@ func TestWrongTestsAreRefused(t *testing.T) {
 		"modulus":     {"    calls: {agent: 'a-{i%0}', action: b}\n    expect: {detections: 1}\n", `6:20: agent: unknown placeholder {i%0} (known: {i}, {i%10}, {r%10})`},
 		"bytes":       {"    calls: {agent: a, action: b, bytes_in: lots}\n    expect: {detections: 1}\n", `6:44: bytes_in cannot be "lots" (write 512 or 5MiB)`},
 		"bound":       {"    calls: {agent: a, action: b}\n    expect: {detections: at_lest 1}\n", `7:26: unknown bound "at_lest" (did you mean "at_least"?)`},
-		"count":       {"    calls: {agent: a, action: b}\n    expect: {detections: many}\n", `7:26: detections cannot be "many" (write exactly 1, at_least 1 or at_most 1)`},
+		"count":       {"    calls: {agent: a, action: b}\n    expect: {detections: many}\n", `7:26: detections cannot be "many" (write exactly 1, at_least 1, at_most 1 or none)`},
 		"always true": {"    calls: {agent: a, action: b}\n    expect: {detections: at_least 0}\n", `7:26: at_least 0 is always true (write at_least 1)`},
 		"first of none": {"    calls: {agent: a, action: b}\n    expect: {detections: 0, first_at: 1s}\n",
-			`7:13: first_at, entity and mode speak of a detection, but none need come`},
+			`7:29: first_at speaks of a detection, but none need come (write detections: at_least 1, or leave it out)`},
 		"first":      {"    calls: {agent: a, action: b}\n    expect: {detections: 1, first_at: 6m..5m}\n", `7:39: first_at cannot be "6m..5m" (write 5m, or 5m..6m)`},
 		"start":      {"    start: soon\n" + right, `6:12: start cannot be "soon" (write 2026-01-01 or 2026-01-01T09:00:00Z)`},
 		"name twice": {right + "  - name: x\n" + right, `8:5: the test "x" is there already, on line 5`},

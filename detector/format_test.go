@@ -128,7 +128,7 @@ func sameDetectors(a, b *detector.Set) string {
 		cmpopts.IgnoreFields(detector.Compiled{}, "Version", "When"),
 		cmpopts.IgnoreFields(detector.Source{}, "Line"),
 		cmpopts.IgnoreFields(detector.Test{}, "Line"),
-		cmpopts.IgnoreUnexported(detector.Plan{}, detector.Set{}, detector.Source{}, detector.Compiled{}, detector.Enforcer{}, detector.Supposed{}))
+		cmpopts.IgnoreUnexported(detector.Plan{}, detector.Set{}, detector.Source{}, detector.Compiled{}, detector.Enforcer{}, detector.Supposed{}, detector.Expect{}))
 }
 
 // Whatever a file says: formatting it twice is formatting it once, and it stays right or wrong,

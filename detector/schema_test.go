@@ -86,7 +86,7 @@ func TestSchemaAndLoaderKnowTheSameWords(t *testing.T) {
 		{"detector", "severity", severityWords}, {"detector", "mode", modeWords},
 		{"detector", "within", withinWords}, {"distinct", "field", signFields}, {"baseline", "season", seasonWords},
 		{"response", "action", actionWords[1:]}, {"response", "scope", scopeWords}, {"calls", "outcome", outcomeWords},
-		{"override", "severity", severityWords}, {"override", "mode", modeWords}, {"schedule", "outside", modeWords},
+		{"override", "severity", severityWords}, {"expect", "mode", modeWords}, {"expect", "response", actionWords[1:]}, {"override", "mode", modeWords}, {"schedule", "outside", modeWords},
 	} {
 		if diff := cmp.Diff(c.want, s.Defs[c.def].Properties[c.key].Enum); diff != "" {
 			t.Errorf("%s: %s", c.key, diff)

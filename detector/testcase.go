@@ -8,14 +8,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The keys of a test. schema.json lists the same.
+// The keys of a test; those of what it expects stand in expect.go. schema.json lists the same.
 var (
 	testKeys      = []string{"name", "start", "seed", "calls", "expect"}
 	testCallsKeys = []string{
 		"at", "repeat", "every", "burst", "jitter", "tenant", "agent", "identity", "session", "chain", "action",
 		"resource", "outcome", "latency", "bytes_in", "bytes_out", "context",
 	}
-	expectKeys = []string{"detections", "first_at", "entity", "mode", "steps", "known"}
 )
 
 // The bounds of a test.
@@ -59,52 +58,6 @@ type TestCalls struct {
 // TestPair is one entry of a call's context.
 type TestPair struct{ Key, Value string }
 
-// Bound is how an expected number of detections is meant.
-type Bound uint8
-
-// The bounds.
-const (
-	Exactly Bound = iota
-	AtLeast
-	AtMost
-)
-
-var boundWords = []string{"exactly", "at_least", "at_most"}
-
-// String returns the bound as it is written in tests.
-func (b Bound) String() string { return word(boundWords, int(b)) }
-
-// Expect is what a test's calls must lead to.
-type Expect struct {
-	Bound Bound
-	Count int // of detections, bounded by Bound
-
-	// FirstFrom and FirstTo bound the first detection's offset from the start, both included.
-	FirstFrom, FirstTo time.Duration
-	HasFirst           bool
-
-	// Entity is the entity of the first detection; empty for any.
-	Entity string
-	// Mode is that of the first detection, as schedules and overrides make it; empty for any.
-	Mode string
-	// Steps are those that the detections take of a graded answer, in order and from 1 on; nil for any.
-	Steps []int
-	// Known is whether the baseline of the last call's entity has seen enough to speak by the
-	// end; nil where the test does not say.
-	Known *bool
-}
-
-// Holds says whether a number of detections is as expected.
-func (e Expect) Holds(detections int) bool {
-	switch e.Bound {
-	case AtLeast:
-		return detections >= e.Count
-	case AtMost:
-		return detections <= e.Count
-	}
-	return detections == e.Count
-}
-
 // tests reads the tests of a detector.
 func (r *reader) tests(n *yaml.Node) []Test {
 	var tests []Test
@@ -138,10 +91,11 @@ func (r *reader) test(n *yaml.Node) Test {
 		t.Seed = uint64(seed)
 	}
 	if v := r.need(o, what, "calls"); v != nil {
-		total := 0
+		total, after := 0, time.Duration(0)
 		for _, item := range r.items(v, "calls") {
-			calls := r.testCalls(item)
+			calls := r.testCalls(item, after)
 			t.Calls = append(t.Calls, calls)
+			after = calls.At + calls.Every*time.Duration(calls.Repeat-1)
 			total += calls.Repeat * calls.Burst
 		}
 		if total > maxTestCalls {
@@ -168,15 +122,15 @@ func (r *reader) start(n *yaml.Node) time.Time {
 	return defaultStart
 }
 
-// testCalls reads one group of calls.
-func (r *reader) testCalls(n *yaml.Node) TestCalls {
+// testCalls reads one group of calls. after is when the last tick of the group before it came.
+func (r *reader) testCalls(n *yaml.Node, after time.Duration) TestCalls {
 	c := TestCalls{Repeat: 1, Burst: 1, Tenant: "test", Outcome: "ok"}
 	const what = "a group of calls"
 	o, ok := r.object(n, what, testCallsKeys)
 	if !ok {
 		return c
 	}
-	r.times(o, &c)
+	r.times(o, &c, after)
 	for key, to := range map[string]*string{
 		"tenant": &c.Tenant, "agent": &c.Agent, "identity": &c.Identity, "session": &c.Session,
 		"action": &c.Action, "resource": &c.Resource,
@@ -205,8 +159,11 @@ func (r *reader) testCalls(n *yaml.Node) TestCalls {
 }
 
 // times reads when the calls of a group come.
-func (r *reader) times(o object, c *TestCalls) {
-	for key, to := range map[string]*time.Duration{"at": &c.At, "every": &c.Every, "jitter": &c.Jitter, "latency": &c.Latency} {
+func (r *reader) times(o object, c *TestCalls, after time.Duration) {
+	if v := o.values["at"]; v != nil {
+		c.At = r.at(v, after)
+	}
+	for key, to := range map[string]*time.Duration{"every": &c.Every, "jitter": &c.Jitter, "latency": &c.Latency} {
 		if v := o.values[key]; v != nil {
 			*to, _ = r.duration(v, key, 0, maxTestSpan)
 		}
@@ -228,6 +185,23 @@ func (r *reader) times(o object, c *TestCalls) {
 		r.fail(o.node, "", "the calls reach over %s", formatDuration(maxTestSpan))
 		c.Repeat = 1
 	}
+}
+
+// at reads when a group begins: 5s from the start of the test, or +5s from the last tick of the group before.
+func (r *reader) at(n *yaml.Node, after time.Duration) time.Duration {
+	later, relative := strings.CutPrefix(n.Value, "+")
+	if !relative || n.Kind != yaml.ScalarNode {
+		at, _ := r.duration(n, "at", 0, maxTestSpan)
+		return at
+	}
+	without := *n
+	without.Value = later
+	d, ok := r.duration(&without, "at", 0, maxTestSpan)
+	if ok && after+d > maxTestSpan {
+		r.fail(n, "let it begin sooner", "the calls reach over %s", formatDuration(maxTestSpan))
+		return 0
+	}
+	return after + d
 }
 
 // bytes reads a number of bytes, with or without unit.
@@ -257,86 +231,4 @@ func (r *reader) context(n *yaml.Node) []TestPair {
 		pairs = append(pairs, TestPair{n.Content[i].Value, r.template(n.Content[i+1], "a context entry")})
 	}
 	return pairs
-}
-
-// expect reads what a test expects.
-func (r *reader) expect(n *yaml.Node) Expect {
-	const what = "expect"
-	var e Expect
-	o, ok := r.object(n, what, expectKeys)
-	if !ok {
-		return e
-	}
-	if v := r.need(o, what, "detections"); v != nil {
-		e.Bound, e.Count = r.detections(v)
-	}
-	if v := o.values["first_at"]; v != nil {
-		e.FirstFrom, e.FirstTo, e.HasFirst = r.first(v)
-	}
-	if v := o.values["entity"]; v != nil {
-		e.Entity, _ = r.text(v, "entity")
-	}
-	r.choose(o, "mode", modeWords, func(i int) { e.Mode = modeWords[i] })
-	if v := o.values["known"]; v != nil {
-		if known, ok := r.boolean(v, "known"); ok {
-			e.Known = &known
-		}
-	}
-	if v := o.values["steps"]; v != nil {
-		for _, item := range r.items(v, "steps") {
-			step, _ := r.integer(item, "a step", 1, maxSteps)
-			e.Steps = append(e.Steps, int(step))
-		}
-		if e.Bound != Exactly || e.Count != len(e.Steps) {
-			r.fail(v, "write one for each of so many", "steps needs detections: exactly %d beside it", len(e.Steps))
-		}
-	}
-	if (e.HasFirst || e.Entity != "" || e.Mode != "") && (e.Count == 0 || e.Bound == AtMost) {
-		r.fail(n, "", "first_at, entity and mode speak of a detection, but none need come")
-	}
-	return e
-}
-
-// detections reads "exactly 1", "at_least 1", "at_most 1", or a number, which is exact.
-func (r *reader) detections(n *yaml.Node) (Bound, int) {
-	text, ok := r.text(n, "detections")
-	if !ok {
-		return Exactly, 0
-	}
-	words := strings.Fields(text)
-	bound := Exactly
-	if len(words) == 2 {
-		i, ok := oneOf(boundWords, words[0])
-		if !ok {
-			r.fail(n, didYouMean(words[0], boundWords), "unknown bound %q", shorten(words[0]))
-		}
-		bound, words = Bound(i), words[1:]
-	}
-	count, err := strconv.Atoi(words[0])
-	if err != nil || len(words) > 1 || count < 0 || count > maxTestCalls {
-		r.fail(n, "write exactly 1, at_least 1 or at_most 1", "detections cannot be %q", shorten(text))
-	}
-	if bound == AtLeast && count == 0 {
-		r.fail(n, "write at_least 1", "at_least 0 is always true")
-	}
-	return bound, count
-}
-
-// first reads 5m, or a range of times such as 5m..6m.
-func (r *reader) first(n *yaml.Node) (from, to time.Duration, ok bool) {
-	text, ok := r.text(n, "first_at")
-	if !ok {
-		return 0, 0, false
-	}
-	low, high, isRange := strings.Cut(text, "..")
-	if !isRange {
-		high = low
-	}
-	from, err1 := parseDuration(strings.TrimSpace(low))
-	to, err2 := parseDuration(strings.TrimSpace(high))
-	if err1 != nil || err2 != nil || from > to {
-		r.fail(n, "write 5m, or 5m..6m", "first_at cannot be %q", shorten(text))
-		return 0, 0, false
-	}
-	return from, to, true
 }

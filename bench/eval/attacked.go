@@ -69,9 +69,9 @@ func (x *attacked) call(c *telemetry.Call, a *attack) bool {
 		a.reached = a.reached || a.goal == string(c.ID)
 	}
 	for _, d := range x.judge.call(c) {
-		if e, ok := x.judge.plan.EnforcerOf(d.Index, &d.Detection); ok {
-			x.guard.Kill(detector.Suppose(e.Response()), &d.Detection)
-			x.credit(backtest.SubjectOf(e.Response().Scope, &d.Detection), &d.Detection)
+		if r, ok := x.judge.plan.SupposedOf(d.Index, &d.Detection); ok {
+			x.guard.Kill(r, &d.Detection)
+			x.credit(backtest.SubjectOf(r.Scope(), &d.Detection), &d.Detection)
 		}
 	}
 	return true

@@ -152,7 +152,7 @@ func (h *honest) play() {
 
 // kill counts what a detector of plan i answers to a call, unless the call was stopped already.
 func (h *honest) kill(i int, c *telemetry.Call, d *detector.Detection, index int) {
-	e, ok := h.plans[i].EnforcerOf(index, d)
+	r, ok := h.plans[i].SupposedOf(index, d)
 	if !ok {
 		return
 	}
@@ -160,7 +160,7 @@ func (h *honest) kill(i int, c *telemetry.Call, d *detector.Detection, index int
 	t.found[i]++
 	if !h.guards[i].Denies(c) {
 		t.kills[i][d.Detector]++
-		h.guards[i].Kill(detector.Suppose(e.Response()), d)
+		h.guards[i].Kill(r, d)
 	}
 }
 

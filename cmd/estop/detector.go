@@ -72,7 +72,10 @@ func writeResults(w io.Writer, r backtest.Results) {
 		if t.Failure == "" {
 			fmt.Fprintf(w, "%s  %s: %s\n", green("ok"), t.Detector, t.Name)
 		} else {
-			fmt.Fprintf(w, "%s  %s: %s\n      %s:%d: %s\n", red("FAIL"), t.Detector, t.Name, t.File, t.Line, t.Failure)
+			fmt.Fprintf(w, "%s  %s: %s\n", red("FAIL"), t.Detector, t.Name)
+			for _, u := range t.Unmet {
+				fmt.Fprintf(w, "      %s:%d:%d: %s\n", t.File, u.Line, u.Column, u)
+			}
 		}
 	}
 	fmt.Fprintf(w, "%d passed, %d failed\n", r.Passed, r.Failed)

@@ -45,7 +45,7 @@ func TestEveryDetectorHasTestsOfBothOutcomes(t *testing.T) {
 		fires, silent, unknown := 0, 0, 0
 		for _, test := range set.Sources[i].Tests {
 			switch e := test.Expect; {
-			case e.Count > 0 && e.HasFirst && e.Entity != "":
+			case e.Count > 0 && e.FirstAt != nil && e.Entity != "":
 				fires++
 			case e.Bound == detector.Exactly && e.Count == 0 && (len(d.Evidence) == 0 || e.Known != nil && *e.Known):
 				silent++
@@ -74,7 +74,7 @@ func TestEveryDetectorThatAsksPeersJudgesANewEntity(t *testing.T) {
 		for _, test := range set.Sources[i].Tests {
 			e := test.Expect
 			known := e.Known != nil && *e.Known
-			shown = shown || known && e.HasFirst && e.FirstTo-appears(test, e.Entity) < d.WarmupTime
+			shown = shown || known && e.FirstAt != nil && e.FirstAt.To-appears(test, e.Entity) < d.WarmupTime
 		}
 		if !shown {
 			t.Errorf("%s has no test in which it fires on an entity that is younger than its warm-up", d.ID)

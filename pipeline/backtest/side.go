@@ -39,8 +39,7 @@ func (v *version) response(d *shard.Detected) (r detector.Supposed, ok bool) {
 		}
 		return steps[min(max(d.Step-1, 0), len(steps)-1)], true
 	}
-	e, ok := v.set.Plan.EnforcerOf(d.Index, &d.Detection)
-	return detector.Suppose(e.Response()), ok
+	return v.set.Plan.SupposedOf(d.Index, &d.Detection)
 }
 
 // Hit is a detection that history led to.

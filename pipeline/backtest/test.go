@@ -2,6 +2,8 @@ package backtest
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/estop-project/estop/detector"
@@ -14,7 +16,12 @@ type Outcome struct {
 	Detections []detector.Detection
 	Offsets    []time.Duration // of the detections, from the start of the test
 	Known      bool            // of the last call's entity, at the end
-	Failure    string          // empty if the test holds
+	Unmet      []Unmet         // empty if the test holds
+	Failure    string          // the same in one line
+
+	firstBad time.Duration   // when the first bad call of the first detection came
+	response detector.Action // that answers the first detection in enforce; 0: none
+	learns   bool            // the detector has a baseline
 }
 
 // Test runs one test of the detector with index i in the set. Other detectors of the set
@@ -22,12 +29,12 @@ type Outcome struct {
 func Test(set *detector.Set, i int, t detector.Test) Outcome {
 	r := NewRunner(set.Plan, shard.Options{})
 	d := set.Plan.Detectors[i]
-	var o Outcome
+	o := Outcome{learns: len(d.Evidence) > 0}
 	var c telemetry.Call
-	n := 0
+	var offsets []time.Duration // of all calls
 	for tc := range t.Expand() {
-		fill(&c, &tc, t, n)
-		n++
+		fill(&c, &tc, t, len(offsets))
+		offsets = append(offsets, tc.Offset)
 		for _, found := range r.Call(&c) {
 			if found.Index == i {
 				if d.Canary { // a test says what the detector does once it is live
@@ -39,45 +46,34 @@ func Test(set *detector.Set, i int, t detector.Test) Outcome {
 			}
 		}
 	}
-	o.Known = n > 0 && r.Known(d.Key(), d.GroupBy, &c)
-	o.Failure = judge(t.Expect, o)
+	o.Known = len(offsets) > 0 && r.Known(d.Key(), d.GroupBy, &c)
+	if len(o.Detections) > 0 {
+		o.firstBad = offsets[callNumber(o.Detections[0].FirstBad)]
+		if supposed, ok := set.SupposedOf(i, &o.Detections[0]); ok {
+			o.response = supposed.Action()
+		}
+	}
+	o.Unmet = judge(&t.Expect, &o)
+	o.Failure = joined(o.Unmet)
 	return o
 }
 
-// judge compares an outcome with what was expected and says what differs.
-func judge(want detector.Expect, got Outcome) string {
-	n := len(got.Detections)
-	if !want.Holds(n) {
-		return fmt.Sprintf("%d detections, want %s %d", n, want.Bound, want.Count)
+// callPrefix begins the ids of a test's calls, which go by their numbers.
+const callPrefix = "call-"
+
+func callNumber(id string) int {
+	n, err := strconv.Atoi(strings.TrimPrefix(id, callPrefix))
+	if err != nil {
+		panic(fmt.Sprintf("a test has no call %q", id)) // it named all of them
 	}
-	if want.Known != nil && *want.Known != got.Known {
-		return fmt.Sprintf("known is %v at the end, want %v", got.Known, *want.Known)
-	}
-	if n == 0 {
-		return ""
-	}
-	for i, step := range want.Steps { // as many as there are detections
-		if got := got.Detections[i].Step; got != step {
-			return fmt.Sprintf("detection %d takes step %d, want %d", i+1, got, step)
-		}
-	}
-	if first := got.Offsets[0]; want.HasFirst && (first < want.FirstFrom || first > want.FirstTo) {
-		return fmt.Sprintf("first detection at %v, want %v to %v", first, want.FirstFrom, want.FirstTo)
-	}
-	if m := got.Detections[0].Mode; want.Mode != "" && m != want.Mode {
-		return fmt.Sprintf("first detection is in mode %s, want %s", m, want.Mode)
-	}
-	if e := got.Detections[0].Entity; want.Entity != "" && e != want.Entity {
-		return fmt.Sprintf("first detection is of %q, want %q", e, want.Entity)
-	}
-	return ""
+	return n
 }
 
 var outcomes = map[string]telemetry.Outcome{"denied": telemetry.OutcomeDenied, "error": telemetry.OutcomeError}
 
 func fill(c *telemetry.Call, tc *detector.TestCall, t detector.Test, n int) {
 	c.Reset()
-	c.ID = fmt.Appendf(nil, "call-%d", n)
+	c.ID = fmt.Appendf(nil, callPrefix+"%d", n)
 	c.Time = t.Start.Add(tc.Offset).UnixNano()
 	c.Tenant, c.Agent, c.Identity, c.Session = []byte(tc.Tenant), []byte(tc.Agent), []byte(tc.Identity), []byte(tc.Session)
 	for _, m := range tc.Chain {
@@ -105,6 +101,7 @@ type TestResult struct {
 	File       string               `json:"file"`
 	Line       int                  `json:"line"`
 	Failure    string               `json:"failure,omitempty"`
+	Unmet      []Unmet              `json:"unmet,omitempty"` // what of the expectation is not met
 	Detections []detector.Detection `json:"detections,omitempty"`
 }
 
@@ -114,7 +111,10 @@ func TestAll(set *detector.Set) Results {
 	for i, d := range set.Plan.Detectors {
 		for _, t := range set.Sources[i].Tests {
 			o := Test(set, i, t)
-			r.Tests = append(r.Tests, TestResult{d.ID, t.Name, set.Sources[i].File, t.Line, o.Failure, o.Detections})
+			r.Tests = append(r.Tests, TestResult{
+				Detector: d.ID, Name: t.Name, File: set.Sources[i].File, Line: t.Line,
+				Failure: o.Failure, Unmet: o.Unmet, Detections: o.Detections,
+			})
 			if o.Failure == "" {
 				r.Passed++
 			} else {
