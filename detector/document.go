@@ -11,7 +11,7 @@ import (
 // The keys of each mapping of the language. schema.json lists the same.
 var (
 	detectorKeys = []string{
-		"id", "title", "description", "severity", "tags", "mode", "constants", "lists", "conditions", "match", "group_by", "within", "baseline",
+		"id", "title", "description", "severity", "tags", "references", "mode", "constants", "lists", "conditions", "match", "group_by", "within", "baseline",
 		"slot", "budget", "warmup", "relearn", "when", "correlation", "quiet", "schedule", "response", "escalate", "exceptions", "tenants", "tests",
 	}
 	baselineKeys  = []string{"feature", "weight", "season", "memory"}
@@ -137,6 +137,12 @@ func (r *reader) about(o object, d *draft) {
 				r.fail(item, "write namespace.name, as in attack.t1530", "the tag %q is not well formed", shorten(tag))
 			}
 			d.Tags = append(d.Tags, tag)
+		}
+	}
+	if v := o.values["references"]; v != nil {
+		for _, item := range r.items(v, "references") {
+			reference, _ := r.text(item, "a reference")
+			d.References = append(d.References, reference)
 		}
 	}
 }

@@ -52,6 +52,10 @@ func TestFormat(t *testing.T) {
 			"zeal: 1\ntitle: A\nother: 2\nid: a\n",
 			"id: a\ntitle: A\nzeal: 1\nother: 2\n",
 		},
+		"each reference on a line of its own, so that it can be followed": {
+			"id: a\ntitle: A\nreferences: [\"https://example.com/a\", 'A: paper']\ntags: attack.t1\n",
+			"id: a\ntitle: A\ntags: attack.t1\nreferences:\n  - https://example.com/a\n  - \"A: paper\"\n",
+		},
 		"quotes only where they are needed": {
 			"id: \"a\"\ntitle: 'It''s: a \"title\"'\ntags: ['attack.t1', \"a, b\"]\nmatch: {agent: \"x\", action: \"1\", resource: \"yes\"}\n",
 			"id: a\ntitle: 'It''s: a \"title\"'\ntags: [attack.t1, \"a, b\"]\nmatch: {agent: x, action: \"1\", resource: \"yes\"}\n",

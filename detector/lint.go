@@ -61,6 +61,7 @@ type LintRule struct{ Name, What string }
 func LintRules() []LintRule { return slices.Clone(lintRules) }
 
 var lintRules = []LintRule{
+	{"broken-reference", "a reference that begins as an address of the web and is none"},
 	{"dead-condition", "a condition of the match that no call can meet, or that every call meets"},
 	{"dead-exception", "an exception that has expired, or excuses no call that counts"},
 	{"dead-limit", "a hard limit, or a part of it, that is never true or always"},
@@ -138,6 +139,7 @@ func (l *linter) find(set *Set, root *yaml.Node) bool {
 }
 
 func (l *linter) all() {
+	l.references()
 	l.matches()
 	l.limit()
 	l.exceptions(l.values["exceptions"])

@@ -170,6 +170,16 @@ func TestLintOfTheRest(t *testing.T) {
 			inOrder + "match: {agent: [a, b]}\nexceptions:\n  - {match: {agent: a}, reason: r, owner: o, until: 2027-01-01}\n  - {match: {agent: b, outcome: ok}, reason: r, owner: o, until: 2027-01-01}\n  - {match: {agent: \"b*\"}, reason: r, owner: o, until: 2027-01-01}\n" + bothOutcomes,
 			[]string{"8:13 shut-out: together the exceptions excuse every call that has agent: [a, … 2 values], so the detector never fires"},
 		},
+		"references": {
+			inOrder + "references: [https://example.com/a, A paper, \"A book: part 1\", https//x, \"https:example.com\", www.example.com, \"http://a b\", A paper]\n" + bothOutcomes,
+			[]string{
+				`4:74 broken-reference: "https:example.com" is no address of a page`,
+				`4:95 broken-reference: "www.example.com" is no address of a page`,
+				`4:112 broken-reference: "http://a b" is no address of a page`,
+				`4:126 duplicate-value: "A paper" stands in the list already, on line 4`,
+			},
+		},
+		"one reference": {inOrder + "references: https://example.com/a\n" + bothOutcomes, nil},
 		"named conditions": {
 			inOrder + "match: one\nconditions:\n  one: {agent: [a, a]}\n" + bothOutcomes,
 			[]string{`6:20 duplicate-value: "a" stands in the list already, on line 6`},

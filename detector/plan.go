@@ -160,6 +160,7 @@ type Compiled struct {
 	Description string
 	Severity    string
 	Tags        []string
+	References  []string // what to read about it: addresses, or texts
 	Mode        Mode
 	// Canary says that the detector runs beside the live one of its ID, to be compared with it. It observes,
 	// whatever Mode its file says it has once it is live.

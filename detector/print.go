@@ -20,7 +20,7 @@ const maxWidth = 100
 var onOneLine = []string{"warmup", "response", "tests.calls", "tests.expect"}
 
 // onLines are the lists and mappings whose entries have lines of their own.
-var onLines = []string{"", "tests", "exceptions"}
+var onLines = []string{"", "references", "tests", "exceptions"}
 
 // printer writes the parts of a file.
 type printer struct {

@@ -171,6 +171,13 @@ func (r *ruleReader) detector(id string) *yaml.Node {
 		}
 		add("tags", list)
 	}
+	if all := r.texts("references"); len(all) > 0 {
+		list := &yaml.Node{Kind: yaml.SequenceNode}
+		for _, reference := range all {
+			list.Content = append(list.Content, text(reference))
+		}
+		add("references", list)
+	}
 	add("mode", text("observe"))
 	add("match", r.match.inner(opOr))
 	add("group_by", text(count.by.String()))
@@ -207,9 +214,6 @@ func (r *ruleReader) description() string {
 		}
 	}
 	parts = append(parts, origin+".")
-	if all := r.texts("references"); len(all) > 0 {
-		parts = append(parts, "See "+strings.Join(all, " "))
-	}
 	for i := range parts {
 		parts[i] = wrap(parts[i], 100)
 	}

@@ -386,9 +386,10 @@ description: |-
   One two.
   Known false alarms: a; b
   Imported from a Sigma rule 0e95725d, by A. Nalyst, license MIT.
-  See https://example.com/a
 severity: low
 tags: [attack.t1]
+references:
+  - https://example.com/a
 mode: observe
 match:
   context.errorCode: x

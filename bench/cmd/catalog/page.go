@@ -15,6 +15,7 @@ type entry struct {
 	ID, Title, Description, Severity, Mode string
 
 	Tags       []string
+	References references
 	Match      yaml.Node
 	Conditions yaml.Node
 	GroupBy    string `yaml:"group_by"`
@@ -34,6 +35,18 @@ type entry struct {
 	}
 
 	file string
+}
+
+// references are a list of texts, or one text.
+type references []string
+
+// UnmarshalYAML reads either.
+func (r *references) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*r = references{n.Value}
+		return nil
+	}
+	return n.Decode((*[]string)(r))
 }
 
 // read returns the detectors of a folder in the order of their files.
@@ -122,6 +135,12 @@ func (e entry) section(b *bytes.Buffer) error {
 	for _, tag := range e.Tags {
 		name, link, _ := explain(tag)
 		refs = append(refs, fmt.Sprintf("[%s](%s)", name, link))
+	}
+	for _, r := range e.References {
+		if _, after, is := strings.Cut(r, "://"); is {
+			r = fmt.Sprintf("[%s](%s)", strings.TrimSuffix(after, "/"), r)
+		}
+		refs = append(refs, r)
 	}
 	fmt.Fprintf(b, "- References: %s.\n", strings.Join(refs, ", "))
 	if err := e.looksAt(b); err != nil {
