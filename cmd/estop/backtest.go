@@ -133,7 +133,11 @@ func againstSet(cmd *cobra.Command, against string) (*detector.Set, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.LiveDetectors()
+		set, note, err := c.LiveDetectors(cmd.Context())
+		if err == nil && note != "" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "note: %s; compared with the files of this configuration\n", note)
+		}
+		return set, err
 	}
 	set, err := node.LoadDetectors(against)
 	if err != nil {

@@ -77,12 +77,3 @@ func (c Config) openClickHouse(ctx context.Context, opts *clickhouse.Options) (c
 	}
 	return conn, nil
 }
-
-// LiveDetectors loads the detectors that a node with this configuration runs.
-func (c Config) LiveDetectors() (*detector.Set, error) {
-	set, errs := detector.Load(c.DetectorFiles())
-	if err := errs.Err(); err != nil {
-		return nil, err
-	}
-	return set.Live(), nil
-}
