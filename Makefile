@@ -44,6 +44,7 @@ fmt: ## Format the code
 	gofmt -w .
 
 docs: ## Write the pages that are made from files
+	@mkdir -p docs/schema && cp detector/schema.json docs/schema/detector.json
 	@mkdir -p bin && $(GO) run ./bench/cmd/catalog > bin/catalog.md && mv bin/catalog.md docs/catalog.md
 
 bench: build libchdb ## Measure speed; writes bench/results

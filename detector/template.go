@@ -54,5 +54,5 @@ func New(id, template, schema string) ([]byte, error) {
 // maxIDLength is how long an id may be.
 const maxIDLength = 64
 
-// SchemaURL is where the JSON Schema of detectors stands.
-const SchemaURL = "https://estop-project.github.io/schema/detector.json"
+// SchemaURL is where the JSON Schema of detectors stands: docs/schema, as it is published.
+const SchemaURL = "https://estop-project.github.io/estop/schema/detector.json"

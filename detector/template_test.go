@@ -1,7 +1,9 @@
 package detector_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,10 @@ func TestNewDetectorsNeedANameAndATemplate(t *testing.T) {
 func TestTheSchemaIsWhereNewDetectorsSayItIs(t *testing.T) {
 	var schema struct {
 		ID string `json:"$id"`
+	}
+	published, err := os.ReadFile("../docs/schema/detector.json")
+	if err != nil || !bytes.Equal(published, detector.Schema) {
+		t.Errorf("docs/schema/detector.json is not detector/schema.json: run make docs (%v)", err)
 	}
 	if err := json.Unmarshal(detector.Schema, &schema); err != nil || schema.ID != detector.SchemaURL {
 		t.Errorf("%v: %s, want %s", err, schema.ID, detector.SchemaURL)

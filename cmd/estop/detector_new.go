@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -18,10 +20,10 @@ const newHelp = `Begin a detector with a file that is right, and whose tests of 
 id; a path in front says where: detectors/customer-export. A file that is there is not touched.
 
 The first line tells an editor where the JSON Schema is: the file detector.schema.json if one lies
-beside the detector ('estop detector schema' prints it), else its address.`
+beside the detector ('estop detector schema' prints it), else its address. --schema names another.`
 
 func newNew() *cobra.Command {
-	var from string
+	var from, schema string
 	var names []string
 	help := newHelp + "\n\nTo begin from:\n"
 	for _, t := range detector.Templates() {
@@ -33,10 +35,11 @@ func newNew() *cobra.Command {
 		Short: "Begin a detector: a file with tests that pass",
 		Long:  strings.TrimRight(help, "\n"),
 		Example: `  estop detector new detectors/customer-export --from volume
-  estop detector new too-many-calls --from limit`,
+  estop detector new too-many-calls --from limit
+  estop detector new detectors/own --schema schemas/detector.json`,
 		Args: exactArgs(1, "name the detector: estop detector new detectors/customer-export"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := begin(args[0], from)
+			file, err := begin(args[0], from, schema)
 			if err != nil {
 				return err
 			}
@@ -45,6 +48,7 @@ func newNew() *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().StringVar(&from, "from", "rate", "what to begin from: "+strings.Join(names, ", "))
+	cmd.Flags().StringVar(&schema, "schema", "", "where the editor finds the JSON Schema: a file, or an address of the web")
 	complete(cmd, "from", names)
 	return cmd
 }
@@ -53,12 +57,11 @@ func newNew() *cobra.Command {
 const schemaFile = "detector.schema.json"
 
 // begin writes a new detector and returns its file.
-func begin(name, from string) (file string, err error) {
+func begin(name, from, schema string) (file string, err error) {
 	name = strings.TrimSuffix(strings.TrimSuffix(name, ".yaml"), ".yml")
 	dir := filepath.Dir(name)
-	schema := detector.SchemaURL
-	if _, err := os.Stat(filepath.Join(dir, schemaFile)); err == nil {
-		schema = schemaFile
+	if schema, err = schemaFrom(dir, schema); err != nil {
+		return "", usageError{err}
 	}
 	text, err := detector.New(filepath.Base(name), from, schema)
 	if err != nil {
@@ -80,6 +83,40 @@ func begin(name, from string) (file string, err error) {
 		return "", fmt.Errorf("cannot write the detector: %w", err)
 	}
 	return file, nil
+}
+
+// schemaFrom returns the schema as a detector in a folder names it: an address, or a file as it is seen from there,
+// for that is how editors look for it.
+func schemaFrom(dir, said string) (string, error) {
+	if said == "" {
+		if _, err := os.Stat(filepath.Join(dir, schemaFile)); err == nil {
+			return schemaFile, nil
+		}
+		return detector.SchemaURL, nil
+	}
+	if strings.Contains(said, "://") {
+		if u, err := url.Parse(said); err != nil || u.Host == "" || strings.ContainsFunc(said, unicode.IsSpace) {
+			return "", fmt.Errorf("--schema: %q is no address of a page, such as %s", said, detector.SchemaURL)
+		}
+		return said, nil
+	}
+	if info, err := os.Stat(said); err != nil || info.IsDir() {
+		return "", fmt.Errorf("--schema: there is no file %s (estop detector schema > %[1]s writes it)", said)
+	}
+	here, err := filepath.Abs(dir)
+	if err == nil {
+		said, err = filepath.Abs(said)
+	}
+	if err == nil {
+		said, err = filepath.Rel(here, said)
+	}
+	if err != nil {
+		return "", fmt.Errorf("--schema: %w", err)
+	}
+	if strings.ContainsFunc(said, unicode.IsSpace) {
+		return "", fmt.Errorf("--schema: %q has a space, at which editors stop reading; put the schema into another folder", said)
+	}
+	return filepath.ToSlash(said), nil
 }
 
 func writeNext(w io.Writer, file string) {
