@@ -47,7 +47,7 @@ func newDetector() *cobra.Command {
 				return nil
 			},
 		})
-	cmd.AddCommand(newLint(), newFmt(), newNew(), newSchema(), newImport(), newDetectorDiff(), newDetectorExplain(), newDetectorCanary())
+	cmd.AddCommand(newLint(), newFmt(), newNew(), newSchema(), newImport(), newDetectorDiff(), newDetectorExplain(), newDetectorCanary(), newDetectorHistory())
 	return cmd
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -21,7 +22,7 @@ of the same entity within 10 minutes, and whom they hit. A canary counts from it
 running node loaded it if that was before; one that has ended, up to its last detection.`,
 		Example:           "  estop detector canary\n  estop detector canary customer-export -o json",
 		Args:              upTo(1),
-		ValidArgsFunction: runningCanaries,
+		ValidArgsFunction: runningIDs(func(d node.RunningDetector) bool { return d.Canary }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := remote(cmd)
 			if err != nil {
@@ -40,22 +41,24 @@ running node loaded it if that was before; one that has ended, up to its last de
 	}
 }
 
-// runningCanaries offers the ids of those that the node runs.
-func runningCanaries(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var ids []string
-	if c, err := remote(cmd); err == nil {
-		if s, err := c.RunningDetectors(cmd.Context()); err == nil && s != nil {
-			for _, d := range s.Running {
-				if d.Canary {
-					ids = append(ids, d.ID)
+// runningIDs offers the ids of the detectors that the node runs and that are wanted.
+func runningIDs(wanted func(node.RunningDetector) bool) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var ids []string
+		if c, err := remote(cmd); err == nil {
+			if s, err := c.RunningDetectors(cmd.Context()); err == nil && s != nil {
+				for _, d := range s.Running {
+					if wanted(d) && !slices.Contains(ids, d.ID) {
+						ids = append(ids, d.ID)
+					}
 				}
 			}
 		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
-	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
 func writeCanaries(out io.Writer, all []node.CanaryReport) {

@@ -114,6 +114,7 @@ func TestScriptNode(t *testing.T) {
 				e.Setenv("KAFKA", c.Kafka.Brokers[0])
 				e.Setenv("CLICKHOUSE", c.ClickHouse.Addr)
 				e.Setenv("CLICKHOUSE_PASSWORD", c.ClickHouse.Password)
+				e.Setenv("LIBCHDB", library)
 				return nil
 			},
 			Condition: func(name string) (bool, error) {

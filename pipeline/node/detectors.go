@@ -11,6 +11,7 @@ import (
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/detector/catalog"
 	"github.com/estop-project/estop/pipeline"
+	"github.com/estop-project/estop/pipeline/changes"
 )
 
 // reloadEvery is how often the folder of detectors is looked at: an edit is live within a second. A folder
@@ -89,7 +90,7 @@ func (n *running) loadDetectors() (*detector.Plan, error) {
 	if len(set.Plan.Detectors) == 0 {
 		return nil, fmt.Errorf("no detector can be loaded: %w", errs.Err())
 	}
-	n.detectors.live.set(set, errs, time.Now())
+	n.inForce(set, errs)
 	return set.Plan, nil
 }
 
@@ -108,9 +109,26 @@ func (n *running) watchDetectors(ctx context.Context, d *pipeline.Detect) {
 			return
 		}
 		d.Reload(set.Plan)
-		n.detectors.live.set(set, errs, time.Now())
+		n.inForce(set, errs)
 		n.log.Info("detectors reloaded", "detectors", len(set.Plan.Detectors))
 	})
+}
+
+// inForce tells whoever asks, and the record of changes, what is in force from now on.
+func (n *running) inForce(set *detector.Set, errs detector.Errors) {
+	now := time.Now()
+	n.detectors.live.set(set, errs, now)
+	n.detectors.changes.Note(set, now)
+}
+
+// recordChanges records the changes of detectors until ctx ends.
+func (n *running) recordChanges(ctx context.Context) (wait func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		n.detectors.changes.Run(ctx)
+	}()
+	return func() { <-ended }
 }
 
 // lookAgain ticks every reloadEvery, or where a look takes long after reloadShare times as long.
@@ -142,6 +160,7 @@ func refusedFiles(errs detector.Errors) int {
 // detectors are the files of detectors and what of them is in force.
 type detectors struct {
 	detector.Reloader
-	files fs.FS
-	live  liveDetectors
+	files   fs.FS
+	live    liveDetectors
+	changes *changes.Recorder
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/archive"
+	"github.com/estop-project/estop/pipeline/changes"
 	"github.com/estop-project/estop/pipeline/graph"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/revoke"
@@ -167,6 +168,10 @@ func (n *running) detect(ctx context.Context) error {
 		return err
 	}
 	defer publisher.Close()
+	n.detectors.changes = changes.New(changes.Options{
+		Kafka: n.kafka, Folders: changes.Folders{Dir: n.Detectors.Dir, BuiltIn: n.Detectors.Catalog, Version: Version()},
+		Log: n.log, Registerer: n.registry,
+	})
 	plan, err := n.loadDetectors()
 	if err != nil {
 		return err
@@ -185,6 +190,9 @@ func (n *running) detect(ctx context.Context) error {
 	}
 	d.Refuse(len(n.detectors.live.status.Refused))
 	n.log.Info("detect role starts", "detectors", len(plan.Detectors))
+	ctx, stop := context.WithCancel(ctx)
+	defer n.recordChanges(ctx)()
+	defer stop()
 	if n.Detectors.Dir != "" {
 		go n.watchDetectors(ctx, d)
 	}
