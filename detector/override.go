@@ -41,6 +41,7 @@ func (c *Compiled) For(tenant string) *Compiled {
 // override is a checked override.
 type override struct {
 	*draft
+	name    string // as it is written
 	tenants *tree
 	pattern bool
 	added   int  // its exceptions, if it has some of its own
@@ -71,7 +72,7 @@ func (r *reader) overrides(o object, d *draft) {
 }
 
 func (r *reader) override(e entry, base object, d *draft) *override {
-	made := &override{}
+	made := &override{name: e.key.Value}
 	var ok bool
 	if made.tenants, made.pattern, ok = r.tenantNames(e); !ok {
 		return nil

@@ -16,6 +16,7 @@ type metrics struct {
 	detections    *prometheus.CounterVec
 	allowed       *prometheus.CounterVec
 	spent         *prometheus.CounterVec
+	excepted      *prometheus.CounterVec
 	refusedFiles  prometheus.Gauge
 	revocations   *prometheus.CounterVec
 	refused       prometheus.Counter
@@ -44,6 +45,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		detections:    vec("detections_total", "Detections, by detector, its mode and version, and whether it is a canary.", "detector", "mode", "version", "canary"),
 		allowed:       vec("budget_allowed_total", "False alarms that the budgets of detectors allowed in the days, sessions or calls of known entities that have ended.", "detector", "canary"),
 		spent:         vec("budget_spent_total", "Detections by evidence, which are what a budget bounds if nothing is wrong; those of hard limits are not among them.", "detector", "canary"),
+		excepted:      vec("excepted_total", "Calls that exceptions of detectors let pass.", "detector", "canary"),
 		refusedFiles:  f.NewGauge(prometheus.GaugeOpts{Namespace: "estop", Subsystem: "detect", Name: "detector_files_refused", Help: "Detector files that are wrong now; of each the last right version goes on, if there was one."}),
 		revocations:   vec("revocations_total", "Revocations published by detectors.", "action", "scope"),
 		refused:       counter("revocations_refused_total", "Revocations that could not be signed because they are not valid."),

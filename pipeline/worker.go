@@ -123,6 +123,7 @@ func (w *worker) run(ctx context.Context) {
 			}
 			w.detect.metrics.add(&w.counted, w.shard.Stats, len(records))
 			w.detect.metrics.allow(w.plan, w.shard.Allowed)
+			w.excused()
 			w.detect.metrics.addGraph(w.access)
 		case q := <-w.asks():
 			w.access.answer(q)

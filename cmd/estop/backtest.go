@@ -26,7 +26,7 @@ var supposedModes = []string{detector.Observe.String(), detector.Alert.String(),
 func newBacktest() *cobra.Command {
 	var h historyFlags
 	var as, against string
-	var suggest bool
+	var suggest, exceptions bool
 	var examples int
 	cmd := &cobra.Command{
 		Use:   "backtest [PATH] [DETECTOR…] --from LOG",
@@ -40,13 +40,13 @@ reads them, from the topic of calls in Kafka up to its end at the start, or from
 
 Nobody labelled the calls, so this is a hit rate: which hits are false only you can say. The same
 log gives the same report, byte for byte; how fast it went stands on standard error.`,
-		Example: "  estop backtest detectors/ --from calls.jsonl.gz\n  estop backtest detectors/ customer-export --from kafka --against live\n  estop backtest --from clickhouse --since 2026-11-01 --suggest",
+		Example: "  estop backtest detectors/ --from calls.jsonl.gz\n  estop backtest detectors/ customer-export --from kafka --against live\n  estop backtest --from clickhouse --since 2026-11-01 --suggest\n  estop backtest detectors/ --from clickhouse --since 2026-11-01 --exceptions",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			set, ids, err := detectorArgs(args)
 			if err != nil {
 				return err
 			}
-			opt := backtest.Options{Detectors: ids, As: as, Suggest: suggest, Examples: examples}
+			opt := backtest.Options{Detectors: ids, As: as, Suggest: suggest, Exceptions: exceptions, Examples: examples}
 			if opt.Against, err = againstSet(cmd, against); err != nil {
 				return err
 			}
@@ -62,6 +62,7 @@ log gives the same report, byte for byte; how fast it went stands on standard er
 	f.StringVar(&as, "as", "", "suppose this mode of all detectors: observe, alert or enforce")
 	f.StringVar(&against, "against", "", "compare with these: 'live' for those of the running node, or a folder or file")
 	f.BoolVar(&suggest, "suggest", false, "propose exceptions and budgets for the noise, and show what each would drop")
+	f.BoolVar(&exceptions, "exceptions", false, "show what each exception dropped: what would have been found without it")
 	f.IntVar(&examples, "examples", 3, "how many detections of each detector are shown")
 	complete(cmd, "as", supposedModes)
 	return cmd

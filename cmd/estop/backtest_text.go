@@ -23,6 +23,7 @@ func writeBacktest(w io.Writer, r *backtest.Report) {
 		writeExamples(w, &r.Detectors[i])
 	}
 	writeSuggestions(w, r.Suggestions)
+	writeExceptions(w, r.Exceptions)
 }
 
 func writePlayed(w io.Writer, r *backtest.Report) {
@@ -183,6 +184,54 @@ func writeProposal(w io.Writer, p *backtest.Proposal) {
 			fmt.Fprint(w, "  ")
 		}
 		fmt.Fprint(w, line)
+	}
+}
+
+func writeExceptions(w io.Writer, all []backtest.Exception) {
+	for i := range all {
+		x := &all[i]
+		if i == 0 {
+			fmt.Fprintln(w, "\nExceptions, and what would have been found without each.")
+		}
+		fmt.Fprintf(w, "\n%s %s: %s  %s\n", x.Detector, x.Where, x.Reason, faint(exceptionText(x.Owner, x.Until, true)))
+		if x.Excused == 0 && x.Dropped == 0 {
+			fmt.Fprintf(w, "  excuses none of %s and drops nothing: is it still needed?\n", plural(x.Matched, "call"))
+			continue
+		}
+		fmt.Fprintf(w, "  excuses %d of %s, drops %s", x.Excused, plural(x.Matched, "call"), plural(x.Dropped, "detection"))
+		if x.Kills > 0 {
+			fmt.Fprintf(w, ", %s", red(plural(x.Kills, "kill")))
+		}
+		if x.New > 0 {
+			fmt.Fprintf(w, "; %d come only with it", x.New)
+		}
+		fmt.Fprintln(w)
+		for _, d := range x.Drops {
+			fmt.Fprintf(w, "    %s/%s: %d\n", d.Tenant, d.Entity, d.Drops)
+		}
+		for i := range x.Examples {
+			e := &x.Examples[i]
+			fmt.Fprintf(w, "  %s  %s %s/%s  %s %s  %s\n", e.Time.Format(time.RFC3339), e.EntityBy, e.Tenant, e.Entity, e.Action, e.Resource, faint("call "+e.CallID))
+			for _, line := range e.Explanation {
+				fmt.Fprintln(w, "      "+line)
+			}
+		}
+	}
+}
+
+// exceptionText says who answers for an exception, and how long it holds or held.
+func exceptionText(owner string, until time.Time, inForce bool) string {
+	text := "nobody answers for it"
+	if owner != "" {
+		text = "owner " + owner
+	}
+	switch last := until.Add(-time.Nanosecond).UTC().Format(time.DateOnly); {
+	case until.IsZero():
+		return text + ", without end"
+	case !inForce:
+		return text + ", but it had ended: its last day was " + last
+	default:
+		return text + ", until " + last
 	}
 }
 

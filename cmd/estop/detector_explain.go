@@ -166,11 +166,7 @@ func writeThought(w io.Writer, d *backtest.DetectorExplanation) {
 	}
 	for i := range d.Trace.Exceptions {
 		x := &d.Trace.Exceptions[i]
-		ended := ""
-		if !x.InForce {
-			ended = ", but it ended " + x.Until.Format(time.DateOnly)
-		}
-		fmt.Fprintf(w, "  exception  %s %s%s\n", mark(x.Matches && x.InForce), x.Reason, ended)
+		fmt.Fprintf(w, "  exception  %s %s%s\n", mark(x.Matches && x.InForce), x.Reason, faint("  "+exceptionText(x.Owner, x.Until, x.InForce)))
 		writeSteps(w, x.Match)
 	}
 	if a := d.Account; a != nil {
@@ -202,7 +198,7 @@ func writeAccount(w io.Writer, a *shard.Account) {
 	}
 	baseline := slices.ContainsFunc(a.Features, func(f shard.FeatureAccount) bool { return f.Baseline })
 	if baseline {
-		fmt.Fprintf(w, "  known      %s %s\n", mark(a.Known), warmupText(&a.Warmup))
+		fmt.Fprintf(w, "  known      %s %s\n", mark(a.Known), backtest.WarmupText(&a.Warmup))
 	}
 	for i := range a.Features {
 		f := &a.Features[i]
@@ -229,25 +225,4 @@ func writeAccount(w io.Writer, a *shard.Account) {
 	if a.Quiet {
 		fmt.Fprintf(w, "  quiet      until %s, after its last detection\n", a.QuietUntil.Format(time.RFC3339))
 	}
-}
-
-// warmupText says what has been seen, and what is missing.
-func warmupText(n *shard.Warmup) string {
-	parts := []string{
-		fmt.Sprintf("%d of %d calls", n.Calls, n.NeedCalls), fmt.Sprintf("%d of %d slots", n.Slots, n.NeedSlots),
-	}
-	if n.NeedTime > 0 {
-		parts = append(parts, fmt.Sprintf("%s of %s", days(n.Time), days(n.NeedTime)))
-	}
-	if n.NeedEnded > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d sessions ended", n.Sessions, n.NeedEnded))
-	}
-	if n.NeedPeers > 0 {
-		parts = append(parts, fmt.Sprintf("or %d of %d peers", n.Peers, n.NeedPeers))
-	}
-	return strings.Join(parts, ", ")
-}
-
-func days(d time.Duration) string {
-	return fmt.Sprintf("%.1fd", d.Hours()/24)
 }

@@ -23,6 +23,8 @@ type Options struct {
 	AgainstName string
 	// Suggest looks for exceptions and budgets, which takes a second turn over the log.
 	Suggest bool
+	// Exceptions looks what each exception dropped, likewise.
+	Exceptions bool
 	// Examples is how many detections of each detector are shown. Default 3.
 	Examples int
 }
@@ -42,6 +44,7 @@ type Report struct {
 
 	Comparison  *Comparison  `json:"comparison,omitempty"`
 	Suggestions []Suggestion `json:"suggestions,omitempty"`
+	Exceptions  []Exception  `json:"exceptions,omitempty"`
 }
 
 // Exposure is a number of days, sessions or calls, and of those of known entities.
@@ -114,7 +117,12 @@ func Run(ctx context.Context, log Log, set *detector.Set, opt Options) (*Report,
 		r.Comparison = compare(p.sides[1], p.sides[0], opt)
 	}
 	if opt.Suggest {
-		r.Suggestions, err = suggest(ctx, log, p, opt)
+		if r.Suggestions, err = suggest(ctx, log, p, opt); err != nil {
+			return nil, err
+		}
+	}
+	if opt.Exceptions {
+		r.Exceptions, err = exceptions(ctx, log, p, opt)
 	}
 	return r, err
 }

@@ -1,14 +1,23 @@
 package backtest
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
+	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/shard"
+	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
 // complained loads detectors, one a text.
@@ -67,7 +76,7 @@ func TestComplaint11TestsOfStatefulDetectors(t *testing.T) {
 				for _, u := range Test(set, 0, set.Sources[0].Tests[0]).Unmet {
 					got = append(got, place(u)+": "+u.String())
 				}
-				if diff := cmp.Diff(want, strings.Join(got, "; ")); diff != "" {
+				if diff := gocmp.Diff(want, strings.Join(got, "; ")); diff != "" {
 					t.Errorf("%s: -want +got\n%s", expect, diff)
 				}
 			}
@@ -76,3 +85,250 @@ func TestComplaint11TestsOfStatefulDetectors(t *testing.T) {
 }
 
 func place(u Unmet) string { return fmt.Sprintf("%d:%d", u.Line, u.Column) }
+
+// What a random detector of the properties below may be.
+var (
+	anyGroup = rapid.SampledFrom([]string{"agent", "identity", "session", "tenant", "resource", "[agent, resource]"})
+	anyMatch = rapid.SampledFrom([]string{"", "match: {action: [read, write]}\n", "match: {outcome: denied}\n"})
+	anyLimit = rapid.SampledFrom([]string{
+		"count(calls, 10s) > 3", "rate(calls, 1s) > 2", "count(denied, 1m) > 2", "sum(bytes_out, 30s) > 900", "distinct(action, 1m) > 1 and count(calls, 1m) > 4",
+	})
+	anyBaseline = rapid.SampledFrom([]string{`[{feature: "count(calls, 10s)"}]`, `[{feature: new(action)}, {feature: "count(calls, 10s)"}]`})
+)
+
+// limited writes a detector with a hard limit, learning one with a baseline.
+func limited(t *rapid.T, id, group string) string {
+	return fmt.Sprintf("id: %s\ntitle: Any\ngroup_by: %s\nquiet: 3s\n%swhen: %s\n", id, group, anyMatch.Draw(t, "match"), anyLimit.Draw(t, "limit"))
+}
+
+func learning(t *rapid.T, id, group string) string {
+	unit := strings.NewReplacer("[", "", "]", "", ", ", "-").Replace(group)
+	return fmt.Sprintf("id: %s\ntitle: Any\ngroup_by: %s\nquiet: 3s\nbaseline: %s\nslot: 10s\nbudget: 1 per 10 %s-days\nwarmup: {calls: 20, slots: 10}\n",
+		id, group, anyBaseline.Draw(t, "baseline"), unit)
+}
+
+// began is when the calls of these tests begin.
+var began = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+const excusing = "exceptions: {match: {agent: a1}, until: %q, owner: o, reason: r}\n"
+
+// anyCalls are calls of four agents, two a tenant: a past of twenty minutes, and then bursts.
+func anyCalls(t *rapid.T) []*telemetry.Call {
+	var calls []*telemetry.Call
+	add := func(a int, at time.Duration, action string, outcome telemetry.Outcome) {
+		calls = append(calls, &telemetry.Call{
+			Time: began.Add(at).UnixNano(), Tenant: fmt.Appendf(nil, "t%d", a%2), Agent: fmt.Appendf(nil, "a%d", a),
+			Identity: fmt.Appendf(nil, "i%d", a/2), Session: fmt.Appendf(nil, "s%d", a), Action: []byte(action),
+			Resource: fmt.Appendf(nil, "r%d", len(calls)%3), Outcome: outcome, BytesOut: int64(len(calls) % 400),
+		})
+	}
+	for i := range 120 {
+		for a := range 4 {
+			for k := range 1 + (i+a)%2 {
+				add(a, time.Duration(i)*10*time.Second+time.Duration(a+4*k)*time.Millisecond, "read", telemetry.OutcomeOK)
+			}
+		}
+	}
+	for range rapid.IntRange(1, 8).Draw(t, "bursts") {
+		a, at := rapid.IntRange(0, 3).Draw(t, "agent"), time.Duration(rapid.IntRange(600, 1800).Draw(t, "second"))*time.Second
+		action := rapid.SampledFrom([]string{"read", "write", "list"}).Draw(t, "action")
+		outcome := telemetry.Outcome(rapid.IntRange(0, 2).Draw(t, "outcome"))
+		for i := range rapid.IntRange(1, 60).Draw(t, "length") {
+			add(a, at+time.Duration(i)*100*time.Millisecond, action, outcome)
+		}
+	}
+	slices.SortStableFunc(calls, func(a, b *telemetry.Call) int { return cmp.Compare(a.Time, b.Time) })
+	for i, c := range calls {
+		c.ID = fmt.Appendf(nil, "call-%d", i)
+	}
+	return calls
+}
+
+// playedTo plays calls, and returns what each detector found. A version is that of a text, which an exception changes.
+func playedTo(t testing.TB, calls []*telemetry.Call, texts ...string) map[string][]detector.Detection {
+	t.Helper()
+	r := NewRunner(complained(t, texts...).Plan, shard.Options{})
+	found := map[string][]detector.Detection{}
+	for _, c := range calls {
+		for _, d := range r.Call(c) {
+			d.Version = ""
+			found[d.Detector] = append(found[d.Detector], d.Detection)
+		}
+	}
+	return found
+}
+
+func of(all []detector.Detection, keep func(*detector.Detection) bool) []detector.Detection {
+	return slices.DeleteFunc(slices.Clone(all), func(d detector.Detection) bool { return !keep(&d) })
+}
+
+// An exception that was appended silenced other rules: falco#1376 and #3604. Here it changes nothing but what its
+// detector finds of the agent that it names, as long as it holds: from its end on, that agent is found as one whose
+// excused calls never were.
+func TestComplaint09AnExceptionChangesNothingElse(t *testing.T) {
+	dropped, others := 0, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		base := limited(rt, "excepting", "agent")
+		beside := []string{limited(rt, "beside-1", anyGroup.Draw(rt, "group")), learning(rt, "beside-2", anyGroup.Draw(rt, "group"))}
+		calls := anyCalls(rt)
+		until := began.Add(time.Duration(rapid.IntRange(600, 1900).Draw(rt, "until")) * time.Second)
+		before := playedTo(t, calls, append(beside, base)...)
+		after := playedTo(t, calls, append(beside, base+fmt.Sprintf(excusing, until.Format(time.RFC3339)))...)
+		for _, id := range []string{"beside-1", "beside-2"} {
+			if diff := gocmp.Diff(before[id], after[id]); diff != "" {
+				rt.Fatalf("%s: -without +with the exception\n%s", id, diff)
+			}
+		}
+		var elsewhere []*telemetry.Call // the same log, but that others made the excused calls
+		for _, c := range calls {
+			if string(c.Agent) == "a1" && c.Time < until.UnixNano() {
+				c = c.Clone()
+				c.Agent = []byte("nobody")
+			}
+			elsewhere = append(elsewhere, c)
+		}
+		want := of(playedTo(t, elsewhere, base)["excepting"], func(d *detector.Detection) bool { return d.Agent != "nobody" })
+		if diff := gocmp.Diff(want, after["excepting"], cmpopts.EquateEmpty()); diff != "" {
+			rt.Fatalf("excepting: -want +got\n%s", diff)
+		}
+		isOther := func(d *detector.Detection) bool { return d.Agent != "a1" }
+		if diff := gocmp.Diff(of(before["excepting"], isOther), of(after["excepting"], isOther), cmpopts.EquateEmpty()); diff != "" {
+			rt.Fatalf("other agents: -without +with the exception\n%s", diff)
+		}
+		dropped += len(before["excepting"]) - len(after["excepting"])
+		others += len(before["beside-1"]) + len(before["beside-2"]) + len(of(after["excepting"], isOther))
+	})
+	if dropped == 0 || others == 0 {
+		t.Errorf("%d detections were dropped, %d are of others: the property says nothing", dropped, others)
+	}
+}
+
+// What an agent does is also what its peers are held against. An exception takes it out of that, within its tenant
+// and nowhere else.
+func TestComplaint09AnExceptionToABaselineChangesNothingInOtherTenants(t *testing.T) {
+	dropped, others := 0, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		base := learning(rt, "excepting", "agent")
+		calls := anyCalls(rt)
+		before := playedTo(t, calls, base)["excepting"]
+		after := playedTo(t, calls, base+fmt.Sprintf(excusing, "2026-12-31"))["excepting"]
+		isOther := func(d *detector.Detection) bool { return d.Tenant != "t1" }
+		if diff := gocmp.Diff(of(before, isOther), of(after, isOther), cmpopts.EquateEmpty()); diff != "" {
+			rt.Fatalf("-without +with the exception\n%s", diff)
+		}
+		isExcused := func(d *detector.Detection) bool { return d.Agent == "a1" }
+		if left := of(after, isExcused); len(left) > 0 {
+			rt.Fatalf("found of the excused agent: %v", left)
+		}
+		dropped, others = dropped+len(of(before, isExcused)), others+len(of(after, isOther))
+	})
+	if dropped == 0 || others == 0 {
+		t.Errorf("%d detections were dropped, %d are of others: the property says nothing", dropped, others)
+	}
+}
+
+// An exception that had expired brought old alerts back: kibana#253962. The wall clock says nothing here, neither when
+// detectors are run again nor when the calls came to the log again.
+func TestComplaint09AnExceptionIsJudgedAtTheTimeOfTheCall(t *testing.T) {
+	const text = `id: reads
+title: Many reads
+mode: enforce
+when: count(calls, 1m) > 5
+response: {action: revoke, scope: agent, for: 15m}
+quiet: 10s
+exceptions: {match: {agent: a1}, until: 2026-03-01, owner: o, reason: r}
+`
+	var calls []*telemetry.Call
+	for day := range 2 { // the last one on which it holds, and the next
+		for i := range 10 {
+			calls = append(calls, &telemetry.Call{
+				ID: fmt.Appendf(nil, "call-%d", len(calls)), Tenant: []byte("t"), Agent: []byte("a1"), Action: []byte("read"),
+				Time: began.Add(time.Duration(day)*24*time.Hour + time.Duration(i)*time.Second).UnixNano(),
+			})
+		}
+	}
+	report := func(t *testing.T) *Report {
+		r, err := Run(t.Context(), memory(calls), complained(t, text), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	synctest.Test(t, func(t *testing.T) { // its clock begins in the year 2000
+		before := report(t)
+		time.Sleep(100 * 366 * 24 * time.Hour)
+		if now := time.Now(); now.Year() < 2100 {
+			t.Fatalf("the clock says %v", now)
+		}
+		if diff := gocmp.Diff(before, report(t)); diff != "" {
+			t.Errorf("a hundred years later: %s", diff)
+		}
+		if d := before.Detectors[0]; d.Detections != 1 || d.Examples[0].CallID != "call-15" {
+			t.Errorf("%d detections, the first at %+v; want one, at the sixth call of the day after", d.Detections, d.Examples)
+		}
+	})
+	s := shard.New(complained(t, text).Plan, shard.Options{})
+	var found []string
+	for i, c := range calls {
+		s.Call(c, shard.Source{Topic: "estop.calls", Offset: int64(i), Appended: began.AddDate(3, 0, 0).UnixNano() + int64(i)})
+	}
+	for _, d := range s.Detections {
+		found = append(found, d.CallID)
+	}
+	if diff := gocmp.Diff([]string{"call-15"}, found); diff != "" {
+		t.Errorf("appended again three years later: %s", diff)
+	}
+	if s.Excepted[0] != 10 || len(s.Excuses) != 1 || s.Excuses[0].Exception.Owner != "o" || s.Excuses[0].CallID != "call-0" {
+		t.Errorf("%d calls excused, told %+v", s.Excepted[0], s.Excuses)
+	}
+}
+
+// memory is a log.
+type memory []*telemetry.Call
+
+func (m memory) Partitions() int { return 1 }
+
+func (m memory) Read(_ context.Context, each func(Entry) error) error {
+	for _, c := range m {
+		if err := each(Entry{Numbered: true, Call: c}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Nobody could see what an exception would drop: kibana#141930. Both are shown: what one dropped, with whoever answers
+// for it, and what a new one would.
+func TestComplaint09WhatAnExceptionDropsIsShown(t *testing.T) {
+	const base = `id: reads
+title: Many reads
+mode: enforce
+when: count(calls, 1m) > 5
+response: {action: revoke, scope: agent, for: 15m}
+`
+	var calls []*telemetry.Call
+	for i := range 24 {
+		calls = append(calls, &telemetry.Call{
+			ID: fmt.Appendf(nil, "call-%d", i), Tenant: []byte("t"), Agent: fmt.Appendf(nil, "a%d", i%3), Action: []byte("read"),
+			Time: began.Add(time.Duration(i) * time.Second).UnixNano(),
+		})
+	}
+	without, with := complained(t, base), complained(t, base+fmt.Sprintf(excusing, "2026-12-31"))
+	r, err := Run(t.Context(), memory(calls), with, Options{Exceptions: true, Against: without, AgainstName: "without"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Exceptions) != 1 {
+		t.Fatalf("exceptions %+v", r.Exceptions)
+	}
+	x := r.Exceptions[0]
+	if x.Owner != "o" || x.Reason != "r" || x.Excused != 8 || x.Dropped != 1 || x.Kills != 1 || x.New != 0 || len(x.Examples) != 1 || x.Examples[0].CallID != "call-16" {
+		t.Errorf("%+v", x)
+	}
+	if diff := gocmp.Diff([]DropCount{{Tenant: "t", Entity: "a1", Drops: 1}}, x.Drops); diff != "" {
+		t.Error(diff)
+	}
+	if c := r.Comparison.Detectors[0]; c.Before != 3 || c.Now != 2 || c.Both != 2 || c.OnlyBefore != 1 || c.Differences[0].Entity != "a1" {
+		t.Errorf("beside the detector without it: %+v", c)
+	}
+}

@@ -213,7 +213,7 @@ func verdict(d *detector.Compiled, e *DetectorExplanation, at int64) (verdict, w
 	}
 	for _, x := range e.Trace.Exceptions {
 		if x.Matches && x.InForce {
-			return "excepted", "an exception lets the call pass: " + x.Reason
+			return "excepted", "an exception lets the call pass: " + x.Reason + owned(x.Owner)
 		}
 	}
 	a := e.Account
@@ -229,9 +229,17 @@ func verdict(d *detector.Compiled, e *DetectorExplanation, at int64) (verdict, w
 	case !d.FiresAt(at):
 		return "out_of_schedule", "its schedule does not let it fire at this time"
 	case !a.Known && len(d.Evidence) > 0:
-		return "not_known", "too little has been seen of this " + d.GroupBy.String() + ", so nothing is said of it; never that it is normal"
+		return "not_known", "this " + d.GroupBy.String() + " is not known yet: " + WarmupText(&a.Warmup) + "; nothing is said of it, never that it is normal"
 	case len(d.Evidence) == 0:
 		return "silent", "the limit holds"
 	}
 	return "silent", fmt.Sprintf("evidence %s is below the level %s", number(a.Evidence), number(a.AskedLevel))
+}
+
+// owned says who answers for an exception.
+func owned(owner string) string {
+	if owner == "" {
+		return ""
+	}
+	return " (" + owner + " answers for it)"
 }

@@ -66,7 +66,7 @@ func (p *player) settle() {
 // take takes a shard's output away.
 func (p *player) take(s *shard.Shard) {
 	p.found = append(p.found, s.Detections...)
-	s.Detections, s.Samples = s.Detections[:0], s.Samples[:0]
+	s.Detections, s.Samples, s.Excuses = s.Detections[:0], s.Samples[:0], s.Excuses[:0]
 }
 
 // exchangeOf returns the shard that owns the call's entity.

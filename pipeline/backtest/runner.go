@@ -32,6 +32,7 @@ func (r *Runner) Call(c *telemetry.Call) []shard.Detected {
 	r.calls.Detections = r.calls.Detections[:0]
 	r.exchange.Detections = r.exchange.Detections[:0]
 	r.calls.Samples, r.exchange.Samples = r.calls.Samples[:0], r.exchange.Samples[:0]
+	r.calls.Excuses, r.exchange.Excuses = r.calls.Excuses[:0], r.exchange.Excuses[:0]
 	groups := r.calls.Call(c, src)
 	for by := range groups.All() {
 		r.exchange.Grouped(by, c, src, src.Offset)

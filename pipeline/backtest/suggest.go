@@ -297,8 +297,8 @@ func smallerBudgets(budget string) []string {
 func (t *try) judge(before, after *side) {
 	was, now := before.of(t.index), after.of(0)
 	quiet := max(time.Hour, before.set.Plan.Detectors[t.index].Quiet)
-	t.Before, t.Left, t.Drops = len(was), len(now), []DropCount{}
-	drops := map[[2]string]*DropCount{}
+	t.Before, t.Left = len(was), len(now)
+	drops := drops{}
 	for _, p := range pair(was, now, quiet) {
 		switch {
 		case p.before == nil:
@@ -307,13 +307,7 @@ func (t *try) judge(before, after *side) {
 			t.drop(p.before, drops)
 		}
 	}
-	for _, d := range drops {
-		t.Drops = append(t.Drops, *d)
-	}
-	slices.SortFunc(t.Drops, func(a, b DropCount) int {
-		return cmp.Or(cmp.Compare(b.Drops, a.Drops), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Entity, b.Entity))
-	})
-	t.Drops = t.Drops[:min(len(t.Drops), mostDrops)]
+	t.Drops = drops.sorted()
 	d := before.set.Plan.Detectors[t.index]
 	t.Matched = before.exposure.units[t.index].matched
 	t.Excused = t.Matched - after.exposure.units[0].matched
@@ -323,17 +317,37 @@ func (t *try) judge(before, after *side) {
 	}
 }
 
-func (t *try) drop(h *Hit, drops map[[2]string]*DropCount) {
+func (t *try) drop(h *Hit, drops drops) {
 	t.Dropped++
-	key := [2]string{h.Tenant, h.Entity}
-	if drops[key] == nil {
-		drops[key] = &DropCount{Tenant: h.Tenant, Entity: h.Entity}
-	}
-	drops[key].Drops++
+	n := drops.of(h)
+	n.Drops++
 	if t.Kind == "exception" && !t.names(h) {
 		t.Others++
-		drops[key].Others++
+		n.Others++
 	}
+}
+
+// drops counts by entity.
+type drops map[[2]string]*DropCount
+
+func (d drops) of(h *Hit) *DropCount {
+	key := [2]string{h.Tenant, h.Entity}
+	if d[key] == nil {
+		d[key] = &DropCount{Tenant: h.Tenant, Entity: h.Entity}
+	}
+	return d[key]
+}
+
+// sorted returns the most first, and no more than are listed.
+func (d drops) sorted() []DropCount {
+	all := []DropCount{}
+	for _, n := range d {
+		all = append(all, *n)
+	}
+	slices.SortFunc(all, func(a, b DropCount) int {
+		return cmp.Or(cmp.Compare(b.Drops, a.Drops), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Entity, b.Entity))
+	})
+	return all[:min(len(all), mostDrops)]
 }
 
 // names reports whether the exception names the call that broke the detector.

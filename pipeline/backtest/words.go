@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/shard"
 )
 
 // explain says in words why a detector fired.
@@ -56,4 +59,25 @@ func probability(log float64) string {
 	}
 	exponent := math.Floor(log / math.Ln10)
 	return fmt.Sprintf("%.1fe%.0f", math.Exp(log-exponent*math.Ln10), exponent)
+}
+
+// WarmupText says what has been seen, and what is missing.
+func WarmupText(n *shard.Warmup) string {
+	parts := []string{
+		fmt.Sprintf("%d of %d calls", n.Calls, n.NeedCalls), fmt.Sprintf("%d of %d slots", n.Slots, n.NeedSlots),
+	}
+	if n.NeedTime > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s", days(n.Time), days(n.NeedTime)))
+	}
+	if n.NeedEnded > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d sessions ended", n.Sessions, n.NeedEnded))
+	}
+	if n.NeedPeers > 0 {
+		parts = append(parts, fmt.Sprintf("or %d of %d peers", n.Peers, n.NeedPeers))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func days(d time.Duration) string {
+	return fmt.Sprintf("%.1fd", d.Hours()/24)
 }

@@ -39,7 +39,7 @@ func (s *Shard) correlate(e *entity, from int, c *telemetry.Call, t int64, src S
 		if len(r.overrides) > 0 {
 			r = r.override(s.bits)
 		}
-		if r.excepted(s.bits, t) {
+		if s.excepted(r, e, c, t) {
 			continue
 		}
 		for i := range signs {

@@ -121,15 +121,15 @@ func (r *rule) of(tenant string) *rule {
 	return r
 }
 
-// excepted reports whether an exception lets the call pass at its own time t.
-func (r *rule) excepted(bits []uint64, t int64) bool {
+// exception returns the first one that lets the call pass at its own time t, nil if none does.
+func (r *rule) exception(bits []uint64, t int64) *detector.Exception {
 	for i := range r.Exceptions {
 		x := &r.Exceptions[i]
 		if x.Match.Eval(bits) && x.Holds(t) {
-			return true
+			return x
 		}
 	}
-	return false
+	return nil
 }
 
 // windowSlots is how finely a sliding window is cut.

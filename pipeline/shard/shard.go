@@ -153,6 +153,11 @@ type Shard struct {
 	// entities that are known, by the detector's index in the plan. Whoever drains it clears it, before a Reload at
 	// the latest.
 	Allowed []float64
+	// Excepted is how many calls exceptions let pass, of correlations how often the calls of detections, likewise;
+	// Excuses are the first of each exception, entity and day.
+	Excepted []uint64
+	Excuses  []Excuse
+	excuses  excuses
 }
 
 const groups = detector.Entities
@@ -174,6 +179,7 @@ func New(plan *detector.Plan, opt Options) *Shard {
 func (s *Shard) setPlan(plan *detector.Plan) {
 	s.plan = plan
 	s.Allowed = make([]float64, len(plan.Detectors))
+	s.Excepted, s.excuses = make([]uint64, len(plan.Detectors)), excuses{}
 	s.bits = make([]uint64, plan.Words)
 	s.columns = newColumns(plan, s.opt.MaxValues)
 	s.hashes = make([]hashed, int(detector.FieldContext)+len(plan.ContextKeys))
@@ -307,7 +313,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		if len(r.overrides) > 0 {
 			r = r.override(s.bits)
 		}
-		if r.excepted(s.bits, t) {
+		if s.excepted(r, e, c, t) {
 			continue
 		}
 		s.apply(r, e, c, t, src)
