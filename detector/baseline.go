@@ -141,6 +141,9 @@ func (f Feature) slotted() bool {
 	return f.windowed() || f.Kind == KindRepeats || f.Kind == KindStale || f.Kind == KindBurst
 }
 
+// seasonal says whether its baseline can know the hour of the week.
+func (f Feature) seasonal() bool { return f.Kind == KindCount && f.Measure <= MeasureMinutes }
+
 // windowed says whether the feature, as evidence, is over a window that must be the slot.
 func (f Feature) windowed() bool { return f.Kind == KindCount || f.Kind == KindMax }
 
@@ -161,7 +164,7 @@ func (r *reader) season(n *yaml.Node, f Feature) bool {
 	if _, ok := r.choice(n, "season", seasonWords); !ok {
 		return false
 	}
-	if f.Kind != KindCount || f.Measure > MeasureMinutes {
+	if !f.seasonal() {
 		r.fail(n, "leave season out", "only count(…) has a season, %s has none", f.Name)
 	}
 	return true

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/expr-lang/expr/ast"
@@ -45,12 +44,11 @@ func (c *condition) feature(call *ast.CallNode) (int, bool) {
 		c.fail(call, didYouMean(callee.Value, featureWords), "unknown feature %q", shorten(callee.Value))
 		return 0, false
 	}
-	arity := 1 + strings.Count(fn.example, ",")
-	if len(call.Arguments) != arity {
-		c.fail(call, "write "+fn.example, "%s takes %d argument(s), not %d", fn.name, arity, len(call.Arguments))
+	if len(call.Arguments) != fn.arity() {
+		c.fail(call, "write "+fn.example, "%s takes %d argument(s), not %d", fn.name, fn.arity(), len(call.Arguments))
 		return 0, false
 	}
-	if fn.kind == KindBurst && c.groupBy != ByTenant {
+	if fn.groupings != nil && !slices.Contains(fn.groupings, c.groupBy) {
 		c.fail(call, "write group_by: tenant; the detection names the agent all the same", "%s is about the calls between all agents of a tenant and what they use", fn.name)
 		return 0, false
 	}

@@ -22,9 +22,7 @@ type tree struct {
 var matchWords = []string{"all", "any", "not"}
 
 // modifierWords are the modifiers of a field.
-var modifierWords = []string{
-	"contains", "startswith", "endswith", "re", "cidr", "in", "exists", "lt", "lte", "gt", "gte", "cased", "all", "not",
-}
+var modifierWords = namesOf(modifierMeanings)
 
 // matcher reads match conditions. An exact one compares with case throughout.
 type matcher struct {

@@ -19,7 +19,7 @@ var sizeUnits = map[string]float64{
 }
 
 // unitWords lists the units for hints.
-var unitWords = []string{"ms", "s", "m", "h", "d", "w", "B", "KiB", "MiB", "GiB", "KB", "MB", "GB"}
+var unitWords = namesOf(units)
 
 // longUnits are how people write units out.
 var longUnits = map[string]string{

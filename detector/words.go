@@ -7,9 +7,9 @@ import (
 
 // The words of the language, each list indexed by the constants of its type.
 var (
-	fieldWords    = []string{"tenant", "agent", "identity", "session", "chain_root", "action", "resource", "outcome", "parent", "chain", "shape", "call"}
-	entityWords   = []string{"agent", "identity", "session", "chain_root", "tenant", "resource", "parent"}
-	measureWords  = []string{"calls", "errors", "denied", "minutes", "bytes_in", "bytes_out", "latency"}
+	fieldWords    = namesOf(fields)
+	entityWords   = namesOf(entities)
+	measureWords  = namesOf(measures)
 	scopeWords    = []string{"agent", "identity", "session", "chain", "tenant"}
 	actionWords   = []string{"", "throttle", "restrict", "revoke"} // actions begin at 1
 	modeWords     = []string{"observe", "alert", "enforce"}
