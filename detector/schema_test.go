@@ -375,3 +375,22 @@ func (s *schema) checkChoices(root *schema, v any, at string) error {
 	}
 	return nil
 }
+
+// The reference is made of these.
+func TestEveryKeyOfTheSchemaIsDescribedInASentence(t *testing.T) {
+	s := readSchema(t)
+	for name, def := range s.Defs {
+		for key, p := range def.Properties {
+			if name == "match" {
+				continue // all, any and not are no keys of their own
+			}
+			text := p.Description
+			if ref := s.Defs[strings.TrimPrefix(p.Ref, "#/$defs/")]; text == "" && ref != nil {
+				text = ref.Description
+			}
+			if !regexp.MustCompile(`(?s)^[A-Z0-9].*\.$`).MatchString(text) {
+				t.Errorf("%s.%s: %q is no sentence", name, key, text)
+			}
+		}
+	}
+}
