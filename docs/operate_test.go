@@ -17,6 +17,7 @@ import (
 	"github.com/estop-project/estop/detector/catalog"
 	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/archive"
+	"github.com/estop-project/estop/pipeline/changes"
 	"github.com/estop-project/estop/pipeline/node"
 	"github.com/estop-project/estop/revoke"
 )
@@ -91,7 +92,7 @@ func (n *names) MustRegister(cs ...prometheus.Collector) {
 
 func TestThePageHasEveryMetric(t *testing.T) {
 	n := &names{Registry: prometheus.NewRegistry()}
-	// Neither connects before it runs.
+	// None connects before it runs.
 	kafka := []kgo.Opt{kgo.SeedBrokers("127.0.0.1:1")}
 	set, errs := detector.Load(catalog.FS)
 	if errs.Err() != nil {
@@ -107,6 +108,7 @@ func TestThePageHasEveryMetric(t *testing.T) {
 	if _, err := archive.New(archive.Options{Kafka: kafka, ClickHouse: *node.Default().ClickHouseOptions(), Registerer: n}); err != nil {
 		t.Fatal(err)
 	}
+	changes.New(changes.Options{Kafka: kafka, Registerer: n})
 	var got []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `(estop_[a-z_]+)` \\|").FindAllStringSubmatch(section(t, "## Watch", "## Files"), -1) {
 		got = append(got, m[1])
