@@ -178,38 +178,3 @@ warmup: {calls: 1, slots: 1}
 		t.Errorf("%d detections name their revocation, want %d", n, agents)
 	}
 }
-
-func TestComplaint07ObserveModeCannotPublish(t *testing.T) {
-	r := rig.New(t, rig.Options{})
-	// Whatever goes out over NATS on the subjects of the kill switch is seen here.
-	seen, err := r.Connect(r.NATS.URL()).SubscribeSync(revoke.RevokePrefix + ".>")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := r.Guard("gate-1")
-	role := r.Detect(rig.Plan(t, loop("observes", "observe"), loop("alerts", "alert")))
-	r.Send(loopCalls("bad", time.Now())...)
-	r.Judged()
-	if got := ids(r.Detections(), func(d detector.Detection) string { return d.Detector + "/" + d.Mode + "/" + d.Revocation }); len(got) != 2 ||
-		got["observes/observe/"] != 1 || got["alerts/alert/"] != 1 {
-		t.Fatalf("detections %v, want one of each detector, without revocations", got)
-	}
-	role.Stop()
-	if all := r.Revocations(); len(all) != 0 {
-		t.Errorf("revocations were written: %v", all)
-	}
-	if n, _, err := seen.Pending(); err != nil || n != 0 {
-		t.Errorf("%d messages on %s (%v)", n, revoke.RevokePrefix, err)
-	}
-	if v := g.Check(guardCall("bad")).Verdict; v != guard.Allow {
-		t.Errorf("the guard answers %v", v)
-	}
-
-	// The same calls with an enforcing detector: the silence above was not for want of ears.
-	r.Detect(rig.Plan(t, loop("enforces", "enforce")))
-	r.Send(loopCalls("worse", time.Now())...)
-	awaitDenied(t, g, "worse")
-	if _, err := seen.NextMsg(10 * time.Second); err != nil {
-		t.Errorf("nothing was heard of a revocation: %v", err)
-	}
-}
