@@ -79,6 +79,18 @@ func (t TLS) config() (*tls.Config, error) {
 // ConnectNATS connects with the detector's account, and goes on trying when the
 // connection is lost.
 func (c Config) ConnectNATS(name string, log *slog.Logger) (*nats.Conn, error) {
+	nc, err := nats.Connect(c.NATS.URL, c.natsOptions(name, log)...)
+	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) {
+		err = fmt.Errorf("%w: %w", ErrNoNode, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to NATS at %q: %w", withoutPassword(c.NATS.URL), err)
+	}
+	return nc, nil
+}
+
+// natsOptions are the options of every NATS connection: how to log in, and that it comes back.
+func (c Config) natsOptions(name string, log *slog.Logger) []nats.Option {
 	opts := []nats.Option{
 		nats.Name("estop " + name),
 		nats.MaxReconnects(-1),
@@ -98,14 +110,7 @@ func (c Config) ConnectNATS(name string, log *slog.Logger) (*nats.Conn, error) {
 	case c.NATS.Password != "":
 		opts = append(opts, nats.UserInfo(c.NATS.User, c.NATS.Password))
 	}
-	nc, err := nats.Connect(c.NATS.URL, opts...)
-	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) {
-		err = fmt.Errorf("%w: %w", ErrNoNode, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot connect to NATS at %q: %w", withoutPassword(c.NATS.URL), err)
-	}
-	return nc, nil
+	return opts
 }
 
 // ClickHouseOptions are the options of a ClickHouse client.

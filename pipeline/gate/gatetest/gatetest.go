@@ -140,6 +140,14 @@ func (r *Rig) Kill(action revoke.Action, scope revoke.Scope, subject string) rev
 	return acks[0]
 }
 
+// Release ends what stops a scope of the tenant.
+func (r *Rig) Release(scope revoke.Scope, subject string) {
+	r.t.Helper()
+	if _, err := r.client.Release(r.ctx(), Tenant, scope, subject, "false alarm", 0); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // Eventually waits until f gives nil.
 func Eventually(t testing.TB, f func() error) {
 	t.Helper()
