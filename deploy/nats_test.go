@@ -151,7 +151,7 @@ func TestNATSRefusesAGuestThatPublishesARevocation(t *testing.T) {
 	refused := make(chan error, 8)
 	guest := connectNATS(t, s, "guest", guestPassword, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
 	for _, subject := range []string{
-		"estop.v1.revoke.acme.agent.bot", "estop.v1.heartbeat.x", "_INBOX.x",
+		"estop.v1.revoke.acme.agent.bot", "estop.v1.beat", "_INBOX.x",
 		"$JS.API.STREAM.PURGE." + revoke.Stream, "$JS.API.STREAM.DELETE." + revoke.Stream,
 	} {
 		if err := guest.Publish(subject, []byte("forged")); err != nil {

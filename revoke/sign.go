@@ -34,11 +34,7 @@ func (s Signer) Sign(r Revocation) (string, error) {
 }
 
 func (s Signer) sign(r Revocation) (string, error) {
-	audience := s.Audience
-	if audience == "" {
-		audience = DefaultAudience
-	}
-	c, err := newClaims(r, s.Issuer, audience)
+	c, err := newClaims(r, s.Issuer, audienceOr(s.Audience))
 	if err != nil {
 		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
 	}
@@ -46,7 +42,7 @@ func (s Signer) sign(r Revocation) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
 	}
-	token, err := s.jws(payload)
+	token, err := s.jws(payload, TokenType)
 	if err != nil {
 		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
 	}
@@ -56,9 +52,16 @@ func (s Signer) sign(r Revocation) (string, error) {
 	return token, nil
 }
 
-func (s Signer) jws(payload []byte) (string, error) {
+func audienceOr(audience string) string {
+	if audience == "" {
+		return DefaultAudience
+	}
+	return audience
+}
+
+func (s Signer) jws(payload []byte, typ jose.ContentType) (string, error) {
 	key := jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: s.Key, KeyID: s.KID}}
-	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType(TokenType))
+	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType(typ))
 	if err != nil {
 		return "", err
 	}

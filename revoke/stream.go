@@ -19,6 +19,9 @@ const Stream = "ESTOP_REVOKE"
 // the one part of the JetStream API that a guard needs.
 const directGet = "$JS.API.DIRECT.GET." + Stream
 
+// precedingHeader is the sequence number of the message before this one in a batch.
+const precedingHeader = "Nats-Last-Sequence"
+
 const (
 	readBatch = 512
 	// readWait is how long each message of a batch is waited for: a request that a broken
@@ -96,6 +99,7 @@ func (r *streamReader) page(ctx context.Context, filter string, from uint64, f f
 	if err := r.nc.PublishRequest(directGet, r.inbox, req); err != nil {
 		return 0, from, fmt.Errorf("%w: %w", ErrStream, err)
 	}
+	last := uint64(0) // of this batch
 	for n := 0; ; n++ {
 		msg, err := r.message(ctx)
 		if errors.Is(err, nats.ErrNoResponders) {
@@ -105,6 +109,9 @@ func (r *streamReader) page(ctx context.Context, filter string, from uint64, f f
 			return n, from, fmt.Errorf("%w: %w", ErrStream, err)
 		}
 		done, err := endOfPage(msg)
+		if err == nil {
+			err = follows(msg, last)
+		}
 		if done || err != nil {
 			return n, from, err
 		}
@@ -112,11 +119,21 @@ func (r *streamReader) page(ctx context.Context, filter string, from uint64, f f
 		if err != nil || seq < from {
 			return n, from, fmt.Errorf("%w: sequence %q after %d", ErrStream, msg.Header.Get(jetstream.SequenceHeader), from)
 		}
-		from = seq + 1
+		from, last = seq+1, seq
 		if err := f(StreamMessage{msg.Header.Get(jetstream.SubjectHeader), seq, msg.Data}); err != nil {
 			return n, from, err
 		}
 	}
+}
+
+// follows checks that msg comes right after the message last of its batch: each one, and the end,
+// names the one before. Servers that do not say so are believed.
+func follows(msg *nats.Msg, last uint64) error {
+	said := msg.Header.Get(precedingHeader)
+	if said == "" || said == strconv.FormatUint(last, 10) {
+		return nil
+	}
+	return fmt.Errorf("%w: message %s was lost on the way, %d is the last one that came", ErrStream, said, last)
 }
 
 func (r *streamReader) message(ctx context.Context) (*nats.Msg, error) {

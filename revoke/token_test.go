@@ -243,7 +243,7 @@ func signed(t *testing.T, edit func(payload map[string]any)) []byte {
 	if b, err = json.Marshal(payload); err != nil {
 		t.Fatal(err)
 	}
-	token, err := testSigner.jws(b)
+	token, err := testSigner.jws(b, TokenType)
 	if err != nil {
 		t.Fatal(err)
 	}

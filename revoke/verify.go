@@ -44,7 +44,39 @@ type Verifier struct {
 // A token that is genuine but whose scope or action is not known here gives both the
 // revocation and an error that wraps ErrUnknownKind: the caller must not ignore it.
 func (v Verifier) Verify(token []byte, now time.Time) (Revocation, error) {
-	payload, err := v.open(token)
+	r, err := v.content(token)
+	if err != nil {
+		return Revocation{}, err
+	}
+	if err := r.Timely(now); err != nil {
+		return Revocation{}, err
+	}
+	return r.checked()
+}
+
+// Timely returns nil if r is in force at now: not ended, and not issued in the future.
+func (r Revocation) Timely(now time.Time) error {
+	if r.IssuedAt.Sub(now) > MaxSkew {
+		return fmt.Errorf("cannot verify token %q: %w: %v", r.ID, ErrNotYetValid, r.IssuedAt)
+	}
+	if !now.Before(r.Until) {
+		return fmt.Errorf("cannot verify token %q: %w: %v", r.ID, ErrExpired, r.Until)
+	}
+	return nil
+}
+
+// Genuine is Verify without a look at the clock: it says what the token says whether or not
+// that has ended.
+func (v Verifier) Genuine(token []byte) (Revocation, error) {
+	r, err := v.content(token)
+	if err != nil {
+		return Revocation{}, err
+	}
+	return r.checked()
+}
+
+func (v Verifier) content(token []byte) (Revocation, error) {
+	payload, err := v.open(token, TokenType)
 	if err != nil {
 		return Revocation{}, fmt.Errorf("cannot verify token: %w", err)
 	}
@@ -52,12 +84,12 @@ func (v Verifier) Verify(token []byte, now time.Time) (Revocation, error) {
 	if err != nil {
 		return Revocation{}, fmt.Errorf("cannot verify token: %w", err)
 	}
-	if r.IssuedAt.Sub(now) > MaxSkew {
-		return Revocation{}, fmt.Errorf("cannot verify token %q: %w: %v", r.ID, ErrNotYetValid, r.IssuedAt)
-	}
-	if !now.Before(r.Until) {
-		return Revocation{}, fmt.Errorf("cannot verify token %q: %w: %v", r.ID, ErrExpired, r.Until)
-	}
+	return r, nil
+}
+
+// checked returns r, and an error unless it is valid; with one, r only where nothing but its
+// scope or action is unknown.
+func (r Revocation) checked() (Revocation, error) {
 	if err := r.Validate(); errors.Is(err, ErrUnknownKind) {
 		return r, fmt.Errorf("cannot verify token %q: %w", r.ID, err)
 	} else if err != nil {
@@ -74,8 +106,8 @@ type header struct {
 	Type      string `json:"typ"`
 }
 
-// open checks form and signature, and returns the payload.
-func (v Verifier) open(token []byte) ([]byte, error) {
+// open checks form, type and signature, and returns the payload.
+func (v Verifier) open(token []byte, typ string) ([]byte, error) {
 	if len(token) > MaxToken {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(token))
 	}
@@ -83,7 +115,7 @@ func (v Verifier) open(token []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.Type != TokenType {
+	if h.Type != typ {
 		return nil, fmt.Errorf("%w: %q", ErrType, h.Type)
 	}
 	if h.Algorithm != string(jose.EdDSA) {
@@ -144,15 +176,8 @@ func (v Verifier) read(payload []byte) (Revocation, error) {
 	if err := json.Unmarshal(payload, &c); err != nil {
 		return Revocation{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if v.Issuer == "" || c.Issuer != v.Issuer {
-		return Revocation{}, fmt.Errorf("%w: %q", ErrIssuer, c.Issuer)
-	}
-	audience := v.Audience
-	if audience == "" {
-		audience = DefaultAudience
-	}
-	if c.Audience != audience {
-		return Revocation{}, fmt.Errorf("%w: %q", ErrAudience, c.Audience)
+	if err := v.addressed(c.Issuer, c.Audience); err != nil {
+		return Revocation{}, err
 	}
 	r, err := c.revocation()
 	if err != nil {
@@ -162,4 +187,15 @@ func (v Verifier) read(payload []byte) (Revocation, error) {
 		return Revocation{}, fmt.Errorf("%w: token %q", ErrUnderfilled, c.ID)
 	}
 	return r, nil
+}
+
+// addressed checks who says it and for whom.
+func (v Verifier) addressed(issuer, audience string) error {
+	if v.Issuer == "" || issuer != v.Issuer {
+		return fmt.Errorf("%w: %q", ErrIssuer, issuer)
+	}
+	if audience != audienceOr(v.Audience) {
+		return fmt.Errorf("%w: %q", ErrAudience, audience)
+	}
+	return nil
 }

@@ -11,22 +11,17 @@ import (
 	"github.com/estop-project/estop/revoke"
 )
 
-// source is the way a message came.
-type source uint8
-
-const (
-	fromCore   source = iota // at once, over core NATS
-	fromStream               // read from the stream
-)
+// overCore is the sequence number of a message that came over core NATS, where it has none yet.
+const overCore uint64 = 0
 
 var errSubject = errors.New("token on another target's subject")
 
-func (g *Guard) hear(m *nats.Msg) { g.take(m.Subject, m.Data, fromCore) }
+func (g *Guard) hear(m *nats.Msg) { g.take(m.Subject, m.Data, overCore) }
 
 // take verifies a message, applies it, and acknowledges it once it is enforced.
-func (g *Guard) take(subject string, token []byte, from source) {
+func (g *Guard) take(subject string, token []byte, sequence uint64) {
 	now := g.clock()
-	r, err := g.o.Verifier.Verify(token, now)
+	r, err := g.o.Verifier.Genuine(token)
 	if errors.Is(err, revoke.ErrUnknownKind) {
 		g.counters.unknown.Add(1)
 		g.log.Error("unknown scope or action: stopping its subject", "guard", g.o.Name, "revocation", r.ID,
@@ -40,7 +35,17 @@ func (g *Guard) take(subject string, token []byte, from source) {
 		g.refuse(subject, err)
 		return
 	}
-	switch result, stopped := g.apply(r, now); result {
+	if err := r.Timely(now); err != nil {
+		// By this clock it is not in force, but it is what the stream holds.
+		g.pulse.note(r, sequence)
+		g.refuse(subject, err)
+		return
+	}
+	result, stopped := g.apply(r, now)
+	if result != superseded || sequence != overCore {
+		g.pulse.note(r, sequence)
+	}
+	switch result {
 	case applied:
 		g.counters.applied.Add(1)
 		g.ack(r, now, stopped)
@@ -48,7 +53,7 @@ func (g *Guard) take(subject string, token []byte, from source) {
 		g.counters.duplicates.Add(1)
 		// Whoever sends again has not heard the first acknowledgement. Each message is
 		// also read from the stream, and that needs no second one.
-		if from == fromCore {
+		if sequence == overCore {
 			g.ack(r, now, 0)
 		}
 	case superseded:

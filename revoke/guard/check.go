@@ -89,11 +89,10 @@ func (g *Guard) decide(c *Call) Decision {
 			return Decision{Verdict: Deny, Reason: ReasonNotServed}
 		}
 	}
-	if b := g.blocked.Load(); b != 0 && (g.o.FailClosed == nil || g.o.FailClosed(c)) {
-		if b&notSynced != 0 {
-			return Decision{Verdict: Deny, Reason: ReasonNotSynced}
+	if why := g.blocked.Load(); why != 0 {
+		if reason := g.closed(c, why); reason != "" {
+			return Decision{Verdict: Deny, Reason: reason}
 		}
-		return Decision{Verdict: Deny, Reason: ReasonStale}
 	}
 	if g.set.size.Load() == 0 {
 		return Decision{}
@@ -103,6 +102,19 @@ func (g *Guard) decide(c *Call) Decision {
 		return Decision{}
 	}
 	return Decision{Verdict: e.verdict, Revocation: e.rev, Reason: e.reason, entry: e}
+}
+
+// closed returns the reason for which c fails closed, empty where its owner chose otherwise.
+func (g *Guard) closed(c *Call, why uint32) string {
+	switch {
+	case g.o.FailClosed != nil && !g.o.FailClosed(c):
+		return ""
+	case why&notSynced != 0:
+		return ReasonNotSynced
+	case g.o.StaleLimit != nil && time.Duration(g.age.Load()) <= g.o.StaleLimit(c):
+		return ""
+	}
+	return ReasonStale
 }
 
 // unstoppable reports whether a name of the call is longer than a revocation can carry: it

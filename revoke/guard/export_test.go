@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/estop-project/estop/revoke"
 )
 
@@ -17,9 +19,9 @@ func (g *Guard) Deafen() {
 }
 
 // Take is a message over core NATS.
-func (g *Guard) Take(subject, token string) { g.take(subject, []byte(token), fromCore) }
+func (g *Guard) Take(subject, token string) { g.take(subject, []byte(token), overCore) }
 
-func (g *Guard) MarkRead()   { g.read() }
+func (g *Guard) MarkRead()   { g.read(g.since()) }
 func (g *Guard) CheckStale() { g.checkStale() }
 func (g *Guard) Sweep()      { g.set.sweep(g.clock().UnixNano()) }
 func (g *Guard) Size() int64 { return g.set.size.Load() }
@@ -57,4 +59,20 @@ func SignAnything(s revoke.Signer, r revoke.Revocation) (string, error) {
 	}
 	input := parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(edited))
 	return input + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(s.Key, []byte(input))), nil
+}
+
+// LoseRevocations ends the subscription to revocations; heartbeats and the stream are left.
+func (g *Guard) LoseRevocations() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	last := len(g.subs) - 1
+	for _, sub := range g.subs[:last] {
+		_ = sub.Unsubscribe()
+	}
+	g.subs = g.subs[last:]
+}
+
+// HearBeat is a heartbeat over core NATS.
+func (g *Guard) HearBeat(token string) {
+	g.hearBeat(&nats.Msg{Subject: revoke.BeatSubject, Data: []byte(token)})
 }

@@ -2,6 +2,8 @@ package guard
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,33 +16,51 @@ const (
 	// stream stores a message a little later than core NATS delivers it, so one that was sent
 	// just before the subscription may be missing from the first reading.
 	settle     = 20 * time.Millisecond
-	tickEvery  = 100 * time.Millisecond
+	minTick    = 5 * time.Millisecond
+	maxTick    = 100 * time.Millisecond
 	sweepEvery = time.Minute
 	startFlush = 10 * time.Second
+	// Readings wait so long for each message before they are given up and begun anew.
+	minAnswer = 50 * time.Millisecond
+	maxAnswer = 2 * time.Second
+	// maxJitter bounds for how long guards spread their readings when all of them hear the same.
+	maxJitter = 250 * time.Millisecond
+	// maxBackoff is after how many intervals a reading from the start is repeated at last, where
+	// it does not bring what heartbeats tell of.
+	maxBackoff = 32
 )
 
-// follow reads the stream at start, after each reconnection, and at least every Poll what is new:
-// core NATS may lose a message, the stream does not.
+var errSilent = errors.New("no answer")
+
+// follow reads the stream at start, after each reconnection, and when heartbeats tell of more than
+// came over core NATS, which may lose a message. Without heartbeats it reads at least every Poll.
 func (g *Guard) follow(ctx context.Context) {
 	status := g.o.Conn.StatusChanged(nats.CONNECTED)
 	defer g.o.Conn.RemoveStatusListener(status)
 	f := follower{g: g, next: make(map[string]uint64)}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	pause := settle
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-status:
-			f.again, pause = true, settle
+			f.reconnected(ctx)
+		case <-g.pulse.wake:
+			f.pause = 0
+			f.wait(ctx)
 		case <-timer.C:
+			if g.pulse.calm() {
+				f.again = false
+				timer.Reset(g.o.Poll)
+				continue
+			}
 		}
 		for f.interrupted(ctx, status) {
-			f.again, pause = true, settle
+			f.reconnected(ctx)
 		}
-		timer.Reset(min(pause, g.o.Poll))
-		pause = min(2*pause, g.o.Poll)
+		f.pause = min(max(2*f.pause, settle), g.o.Poll)
+		timer.Reset(f.pause)
 	}
 }
 
@@ -48,6 +68,33 @@ type follower struct {
 	g     *Guard
 	next  map[string]uint64 // by filter
 	again bool              // read all of it: the server may be another one now
+	first time.Duration     // but not before: a heartbeat may say that it need not be
+	pause time.Duration     // to the next reading
+
+	backoff time.Duration // to the next reading from the start that a heartbeat asks for
+	notYet  time.Duration // until when there is none
+}
+
+// reconnected makes sure that all is read again. Where heartbeats count, the next one says whether
+// that is needed: a thousand guards that lost one server must not all read everything.
+func (f *follower) reconnected(ctx context.Context) {
+	f.again, f.pause, f.first = true, 0, 0
+	if interval, ok := f.g.pulse.beating(); ok {
+		f.g.pulse.doubt()
+		f.wait(ctx)
+		f.first = f.g.since() + interval + interval/2
+	}
+}
+
+// wait spreads over a part of the interval what a thousand guards do at the same heartbeat.
+func (f *follower) wait(ctx context.Context) {
+	interval, _ := f.g.pulse.beating()
+	t := time.NewTimer(rand.N(min(interval/4, maxJitter) + 1))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // interrupted reads, and reports whether a reconnection broke that off: the answer may have
@@ -58,7 +105,9 @@ func (f *follower) interrupted(ctx context.Context, status <-chan nats.Status) b
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f.read(ctx)
+		if err := f.read(ctx); err != nil {
+			f.failed(ctx, err)
+		}
 	}()
 	select {
 	case <-done:
@@ -70,32 +119,87 @@ func (f *follower) interrupted(ctx context.Context, status <-chan nats.Status) b
 	}
 }
 
-func (f *follower) read(ctx context.Context) {
+func (f *follower) read(ctx context.Context) error {
+	p, began := &f.g.pulse, f.g.since()
+	beat, issued := p.latest()
 	// What is new comes first: it is the end of the stream that matters in a hurry.
 	for _, filter := range f.g.filters() {
 		if err := f.readFrom(ctx, filter, f.next[filter]); err != nil {
-			f.failed(ctx, err)
-			return
+			return err
 		}
 	}
-	if f.again {
-		for _, filter := range f.g.filters() {
-			if err := f.readFrom(ctx, filter, 1); err != nil {
-				f.failed(ctx, err)
-				return
-			}
+	if f.again && began >= f.first || p.anew() {
+		if err := f.readAll(ctx); err != nil {
+			return err
 		}
-		f.again = false
 	}
-	f.g.read()
+	f.g.read(began)
+	if beat == nil {
+		return nil
+	}
+	switch p.settle(beat, issued) {
+	case same:
+		f.backoff = 0
+	case differs:
+		return f.resync(ctx, began, beat, issued)
+	}
+	return nil
+}
+
+// resync reads everything because a reading of what is new did not bring what a heartbeat tells of.
+func (f *follower) resync(ctx context.Context, now time.Duration, beat *revoke.Beat, issued time.Duration) error {
+	if now < f.notYet {
+		return nil
+	}
+	p := &f.g.pulse
+	p.count(&p.resyncs)
+	err := f.readAll(ctx)
+	if err == nil && p.settle(beat, issued) == same {
+		f.backoff = 0
+		return nil
+	}
+	if err == nil {
+		p.count(&p.diverged)
+		f.g.log.Error("the stream does not hold what the heartbeats tell of", "guard", f.g.o.Name,
+			"publisher", beat.Publisher, "sequence", beat.Sequence)
+	}
+	f.backoff = min(max(2*f.backoff, beat.Interval), maxBackoff*beat.Interval)
+	f.notYet = f.g.since() + f.backoff/2 + rand.N(f.backoff)
+	return err
+}
+
+// readAll reads the stream from its start. What it finds takes the place of what was thought to be
+// there; what is in force stays so.
+func (f *follower) readAll(ctx context.Context) error {
+	p := &f.g.pulse
+	p.begin()
+	for _, filter := range f.g.filters() {
+		if err := f.readFrom(ctx, filter, 1); err != nil {
+			p.abandon()
+			return err
+		}
+	}
+	p.finish()
+	f.again = false
+	return nil
 }
 
 func (f *follower) readFrom(ctx context.Context, filter string, from uint64) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	interval, _ := f.g.pulse.beating()
+	patience := min(max(interval, minAnswer), maxAnswer)
+	silent := time.AfterFunc(patience, func() { cancel(errSilent) })
+	defer silent.Stop()
 	next, err := revoke.ReadStream(ctx, f.g.o.Conn, filter, from, func(m revoke.StreamMessage) error {
-		f.g.take(m.Subject, m.Token, fromStream)
+		silent.Reset(patience)
+		f.g.take(m.Subject, m.Token, m.Sequence)
 		return nil
 	})
 	f.next[filter] = next
+	if err != nil && context.Cause(ctx) == errSilent {
+		return errSilent
+	}
 	return err
 }
 
@@ -106,43 +210,131 @@ func (f *follower) failed(ctx context.Context, err error) {
 	}
 }
 
-// read notes that all there is was read.
-func (g *Guard) read() {
-	g.lastRead.Store(g.clock().UnixNano())
-	g.blocked.And(^(notSynced | stale))
+// read notes that all there is was read, by a reading that began at a time.
+func (g *Guard) read(began time.Duration) {
+	g.pulse.known(began)
+	g.blocked.And(^notSynced)
+	g.checkStale()
 	if !g.Synced() {
 		close(g.synced)
 		g.log.Info("synced", "guard", g.o.Name, "active", g.set.size.Load())
 	}
 }
 
+// latest returns the latest heartbeat, or nil, and when it was issued.
+func (p *pulse) latest() (*revoke.Beat, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.beat, p.issued
+}
+
+// anew reports whether heartbeats tell of another stream, or of an older copy of the one that was read.
+func (p *pulse) anew() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.beat != nil && (p.beat.Stream.After(p.stream) || p.aheads >= patience)
+}
+
+// doubt says that what is known is to be confirmed by another heartbeat.
+func (p *pulse) doubt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.missing = true
+}
+
+// begin says that the stream is being read from its start.
+func (p *pulse) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fresh, p.reached = revoke.NewLedger(), 0
+}
+
+func (p *pulse) abandon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fresh = nil
+}
+
+// finish puts what was read in the place of what was thought to be in the stream.
+func (p *pulse) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ledger, p.fresh, p.located = p.fresh, nil, p.reached
+	p.aheads = 0
+	if p.beat != nil && p.beat.Stream.After(p.stream) {
+		p.stream, p.covered = p.beat.Stream, 0
+	}
+}
+
+// settle compares with a heartbeat that came before a reading, after it.
+func (p *pulse) settle(b *revoke.Beat, issued time.Duration) match {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.compare(b, true)
+	if m != ahead && p.unlike {
+		p.mismatches++
+	}
+	p.unlike = false
+	if m == same {
+		p.confirm(b, issued)
+	}
+	return m
+}
+
+func (p *pulse) count(n *uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	*n++
+}
+
 // tick watches how old the knowledge is and sweeps what has ended.
 func (g *Guard) tick(ctx context.Context) {
-	t := time.NewTicker(tickEvery)
+	t := time.NewTimer(0)
 	defer t.Stop()
-	sweep := time.NewTicker(sweepEvery)
-	defer sweep.Stop()
+	swept := g.since()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			g.checkStale()
-		case <-sweep.C:
-			g.set.sweep(g.clock().UnixNano())
 		}
+		now := g.since()
+		g.pulse.miss(now)
+		g.checkStale()
+		if now-swept >= sweepEvery {
+			g.set.sweep(g.clock().UnixNano())
+			swept = now
+		}
+		t.Reset(g.tickEvery())
 	}
+}
+
+// tickEvery is a tenth of the shortest time that is watched.
+func (g *Guard) tickEvery() time.Duration {
+	shortest := 10 * maxTick
+	if g.o.MaxStale > 0 {
+		shortest = min(shortest, g.o.MaxStale)
+	}
+	if interval, ok := g.pulse.beating(); ok {
+		shortest = min(shortest, interval)
+	}
+	return max(shortest/10, minTick)
 }
 
 func (g *Guard) checkStale() {
 	if g.o.MaxStale == 0 {
 		return
 	}
-	age := time.Duration(g.clock().UnixNano() - g.lastRead.Load())
-	if age <= g.o.MaxStale {
-		return
-	}
-	if g.blocked.Or(stale)&stale == 0 {
-		g.log.Error("stale: no word from the stream", "guard", g.o.Name, "age", age)
+	g.aging.Lock()
+	defer g.aging.Unlock()
+	age := g.pulse.age(g.since())
+	g.age.Store(int64(age))
+	switch {
+	case age <= g.o.MaxStale:
+		if g.blocked.And(^stale)&stale != 0 {
+			g.log.Info("no longer stale", "guard", g.o.Name)
+		}
+	case g.blocked.Or(stale)&stale == 0:
+		g.log.Error("stale: what is known is too old", "guard", g.o.Name, "age", age)
 	}
 }

@@ -40,9 +40,17 @@ type Options struct {
 	Poll time.Duration
 	// FailClosedUntilSynced denies calls until the active set was loaded.
 	FailClosedUntilSynced bool
-	// MaxStale is how long the stream may be out of reach before the guard is stale and
-	// denies calls. 0: never; what is known stays in force.
+	// MaxStale is how old the guard's knowledge may be before it is stale and denies calls. It
+	// is as old as the last heartbeat whose state the guard has; without heartbeats, as the
+	// last reading of the stream. 0: never stale; what is known stays in force.
 	MaxStale time.Duration
+	// StaleLimit is MaxStale for those calls that are to pass longer than the others. nil: none.
+	StaleLimit func(*Call) time.Duration
+	// Beats says whether heartbeats are expected.
+	Beats Beats
+	// Slack is how much later than announced a heartbeat may come before it is missed. 0: half
+	// of the interval that it announces.
+	Slack time.Duration
 	// FailClosed chooses the calls that are denied while the guard is not synced or is
 	// stale. nil: all of them.
 	FailClosed func(*Call) bool
@@ -63,8 +71,12 @@ type Guard struct {
 	inflight inflightIndex
 	counters counters
 
-	blocked  atomic.Uint32 // why calls fail closed now: notSynced, stale
-	lastRead atomic.Int64  // clock, ns, of the last complete reading of the stream
+	pulse pulse
+
+	blocked atomic.Uint32 // why calls fail closed now: notSynced, stale
+	aging   sync.Mutex    // held while stale and age are decided on
+	age     atomic.Int64  // ns: how old what the guard knows was when it was last looked at
+	born    time.Time
 
 	// enforcing is held from putting a revocation in force to the last cancellation. Lock
 	// order: enforcing, then set.mu or one shard of inflight.
@@ -99,7 +111,7 @@ func New(o Options) (*Guard, error) {
 		return nil, errors.New("cannot make guard: no tenants; to serve all of them say All")
 	case len(o.Tenants) > 0 && o.All:
 		return nil, errors.New("cannot make guard: both Tenants and All")
-	case o.Poll < 0 || o.MaxStale < 0:
+	case o.Poll < 0 || o.MaxStale < 0 || o.Slack < 0:
 		return nil, errors.New("cannot make guard: negative duration")
 	}
 	return newGuard(o)
@@ -129,7 +141,9 @@ func newGuard(o Options) (*Guard, error) {
 	if o.FailClosedUntilSynced {
 		g.blocked.Store(notSynced)
 	}
+	g.born = g.clock()
 	g.inflight.init()
+	g.pulse.init(o)
 	return g, nil
 }
 
@@ -142,19 +156,8 @@ func (g *Guard) Start(ctx context.Context) error {
 	if g.cancel != nil || g.stopped {
 		return errors.New("cannot start guard: started before")
 	}
-	g.lastRead.Store(g.clock().UnixNano())
-	for _, subject := range g.filters() {
-		sub, err := g.o.Conn.Subscribe(subject, g.hear)
-		if err == nil {
-			err = sub.SetPendingLimits(-1, 64<<20)
-		}
-		if err != nil {
-			g.unsubscribe()
-			return fmt.Errorf("cannot start guard: cannot subscribe %q: %w", subject, err)
-		}
-		g.subs = append(g.subs, sub)
-	}
-	if err := g.flush(ctx); err != nil {
+	g.pulse.known(g.since())
+	if err := g.subscribe(ctx); err != nil {
 		g.unsubscribe()
 		return fmt.Errorf("cannot start guard: %w", err)
 	}
@@ -162,6 +165,30 @@ func (g *Guard) Start(ctx context.Context) error {
 	g.done.Go(func() { g.follow(ctx) })
 	g.done.Go(func() { g.tick(ctx) })
 	return nil
+}
+
+// since is the time since the guard was made. It does not follow when somebody sets the clock.
+func (g *Guard) since() time.Duration { return g.clock().Sub(g.born) }
+
+func (g *Guard) subscribe(ctx context.Context) error {
+	for _, subject := range g.filters() {
+		sub, err := g.o.Conn.Subscribe(subject, g.hear)
+		if err == nil {
+			err = sub.SetPendingLimits(-1, 64<<20)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot subscribe %q: %w", subject, err)
+		}
+		g.subs = append(g.subs, sub)
+	}
+	if g.o.Beats != BeatsIgnored {
+		sub, err := g.o.Conn.Subscribe(revoke.BeatSubject, g.hearBeat)
+		if err != nil {
+			return fmt.Errorf("cannot subscribe %q: %w", revoke.BeatSubject, err)
+		}
+		g.subs = append(g.subs, sub)
+	}
+	return g.flush(ctx)
 }
 
 // flush waits until the server has seen the subscriptions.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"github.com/estop-project/estop/revoke"
 )
@@ -25,6 +26,8 @@ var reasons = []struct {
 	{revoke.ErrNotYetValid, "not_yet_valid"},
 	{errSubject, "subject"},
 	{revoke.ErrMalformed, "malformed"},
+	{errReplayed, "replayed"},
+	{errStarts, "publishers"},
 }
 
 const maxReasons = 16
@@ -58,7 +61,7 @@ func (c *counters) refuse(err error) (string, uint64) {
 	return "other", c.refused[maxReasons-1].Add(1)
 }
 
-// Stats are a guard's counts since it was made. All but Active and InFlight only grow.
+// Stats are a guard's counts since it was made. All but Stale, Age, Active and InFlight only grow.
 type Stats struct {
 	Applied    uint64            // revocations and releases put in force
 	Duplicates uint64            // messages already in force
@@ -72,8 +75,17 @@ type Stats struct {
 	Cancelled  uint64 // calls in flight cancelled
 	AckErrors  uint64
 	ReadErrors uint64 // readings of the stream that failed
-	Active     int    // revocations in force now
-	InFlight   int    // calls in flight now
+	Beats      uint64 // heartbeats heard
+	Missed     uint64 // times that heartbeats were due and did not come
+	Mismatches uint64 // heartbeats that told of something else than the guard had
+	Resyncs    uint64 // readings of the stream from its start because of that
+	Diverged   uint64 // of these, those after which the guard still had something else
+	Stale      bool   // the guard fails closed now, because what it knows is too old
+	// Age is how old what the guard knows is: the time since the last heartbeat was issued whose state it
+	// has, or without heartbeats since the last reading.
+	Age      time.Duration
+	Active   int // revocations in force now
+	InFlight int // calls in flight now
 }
 
 // Stats returns a snapshot. Active walks the set: call it at the pace of metrics.
@@ -85,6 +97,9 @@ func (g *Guard) Stats() Stats {
 		Cancelled: c.cancelled.Load(), AckErrors: c.ackErrors.Load(), ReadErrors: c.readErrors.Load(),
 		InFlight: int(c.inFlight.Load()),
 	}
+	g.pulse.stats(&s)
+	s.Age = max(0, g.pulse.age(g.since()))
+	s.Stale = g.blocked.Load()&stale != 0
 	for i := range c.verdicts {
 		v := &c.verdicts[i].n
 		s.Allowed += v[Allow].Load()
@@ -108,4 +123,10 @@ func (g *Guard) Stats() Stats {
 		}
 	})
 	return s
+}
+
+func (p *pulse) stats(s *Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Beats, s.Missed, s.Mismatches, s.Resyncs, s.Diverged = p.beats, p.missed, p.mismatches, p.resyncs, p.diverged
 }

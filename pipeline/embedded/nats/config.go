@@ -18,7 +18,7 @@ accounts {
     }]
     exports: [
       { stream: "estop.v1.revoke.>" }
-      { stream: "estop.v1.heartbeat.>" }
+      { stream: "estop.v1.beat" }
       { service: "$JS.API.DIRECT.GET.ESTOP_REVOKE", response_type: Stream }
     ]
     imports: [ { stream: { account: GUARDS, subject: "estop.v1.ack.>" } } ]
@@ -34,7 +34,7 @@ accounts {
     exports: [ { stream: "estop.v1.ack.>" } ]
     imports: [
       { stream: { account: DETECTOR, subject: "estop.v1.revoke.>" } }
-      { stream: { account: DETECTOR, subject: "estop.v1.heartbeat.>" } }
+      { stream: { account: DETECTOR, subject: "estop.v1.beat" } }
       { service: { account: DETECTOR, subject: "$JS.API.DIRECT.GET.ESTOP_REVOKE" } }
     ]
   }

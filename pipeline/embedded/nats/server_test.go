@@ -130,7 +130,7 @@ func TestAGuestCannotPublishARevocation(t *testing.T) {
 	refused := make(chan error, 8)
 	guest := connect(t, s.URL(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
 	for _, subject := range []string{
-		"estop.v1.revoke.x", "estop.v1.revoke.acme.agent.bot", "estop.v1.heartbeat.x",
+		"estop.v1.revoke.x", "estop.v1.revoke.acme.agent.bot", "estop.v1.beat",
 		"$JS.API.STREAM.PURGE.ESTOP_REVOKE", "$JS.API.STREAM.DELETE.ESTOP_REVOKE",
 		"$JS.API.STREAM.MSG.DELETE.ESTOP_REVOKE", "$JS.API.CONSUMER.CREATE.ESTOP_REVOKE", "_INBOX.x",
 	} {

@@ -1,0 +1,399 @@
+package guard_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/estop-project/estop/revoke"
+	"github.com/estop-project/estop/revoke/guard"
+)
+
+// beats starts a publisher's heartbeats and returns what stops them.
+func (r *rig) beats(name string, interval time.Duration) (stop func()) {
+	r.t.Helper()
+	h, err := revoke.NewHeartbeat(r.connect(r.server.DetectorURL()), revoke.HeartbeatOptions{
+		Name: name, Signer: r.signer, Interval: interval,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.Run(ctx)
+	}()
+	stop = func() {
+		cancel()
+		<-done
+	}
+	r.t.Cleanup(stop)
+	return stop
+}
+
+// slowPoll leaves to heartbeats what a poll would find.
+func slowPoll(o *guard.Options) { o.Poll = time.Hour }
+
+func heard(g *guard.Guard, n uint64) func() error {
+	return func() error {
+		if s := g.Stats(); s.Beats < n {
+			return fmt.Errorf("%d heartbeats heard, want %d: %+v", s.Beats, n, s)
+		}
+		return nil
+	}
+}
+
+func TestALostRevocationIsNoticedWithinOneHeartbeat(t *testing.T) {
+	r := newRig(t, 0)
+	r.beats("detect-1", 50*time.Millisecond)
+	some := func(o *guard.Options) { o.All, o.Tenants = false, []string{"acme", "globex"} }
+	for name, change := range map[string]func(*guard.Options){"all": slowPoll, "some": func(o *guard.Options) { slowPoll(o); some(o) }} {
+		g := r.guard(name, change)
+		eventually(t, heard(g, 2))
+		g.LoseRevocations()
+		before := g.Stats()
+		r.kill("acme", name)
+		eventually(t, becomes(g, call("acme", name), guard.Deny))
+		eventually(t, heard(g, before.Beats+3))
+		after := g.Stats()
+		if after.Mismatches != before.Mismatches+1 || after.Resyncs != before.Resyncs || after.Diverged != 0 {
+			t.Errorf("%s: %+v: want one mismatch, which a reading of what is new heals", name, after)
+		}
+		// What another tenant loses is none of its business.
+		if name == "some" {
+			r.kill("initech", "bot")
+			eventually(t, heard(g, after.Beats+3))
+			if s := g.Stats(); s.Mismatches != after.Mismatches {
+				t.Errorf("%+v: a mismatch because of a tenant that is not served", s)
+			}
+		}
+	}
+}
+
+func TestAGuardThatAgreesReadsNothing(t *testing.T) {
+	r := newRig(t, 0)
+	r.beats("detect-1", 20*time.Millisecond)
+	r.kill("acme", "a")
+	g := r.guard("g", func(o *guard.Options) { o.Poll, o.MaxStale = 20*time.Millisecond, time.Minute })
+	for i := range 20 {
+		r.kill("acme", fmt.Sprint("b", i))
+		if _, err := r.client.Release(r.ctx(), "acme", revoke.Agent, fmt.Sprint("b", i), "test", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, heard(g, 10))
+	if s := g.Stats(); s.Mismatches+s.Resyncs+s.Diverged != 0 || s.Stale {
+		t.Errorf("%+v: want no mismatch", s)
+	}
+}
+
+func TestAMissedHeartbeatIsNoticedAndCounted(t *testing.T) {
+	r := newRig(t, 0)
+	stop := r.beats("detect-1", 30*time.Millisecond)
+	g := r.guard("g", slowPoll, func(o *guard.Options) { o.MaxStale = 300 * time.Millisecond })
+	eventually(t, heard(g, 2))
+	g.LoseRevocations()
+	stop()
+	// No heartbeat tells of this one: that there is none does.
+	r.kill("acme", "bot")
+	eventually(t, func() error {
+		if d := g.Check(call("acme", "bot")); d.Revocation == nil {
+			return fmt.Errorf("decision %v %q, want the revocation", d.Verdict, d.Reason)
+		}
+		return nil
+	})
+	// A reading says what is new, but not that it is all there is.
+	eventually(t, func() error {
+		if s := g.Stats(); s.Missed != 1 || !s.Stale || g.Check(call("acme", "x")).Reason != guard.ReasonStale {
+			return fmt.Errorf("%+v: want one silence, and stale", s)
+		}
+		return nil
+	})
+	r.beats("detect-1", 30*time.Millisecond) // the publisher is back, and counts from 0
+	eventually(t, becomes(g, call("acme", "x"), guard.Allow))
+	wantVerdict(t, g, call("acme", "bot"), guard.Deny)
+}
+
+func TestComplaint14ThePublisherThatDiesIsNotMissedWhereThereAreTwo(t *testing.T) {
+	r := newRig(t, 0)
+	stop := r.beats("detect-1", 30*time.Millisecond)
+	r.beats("detect-2", 30*time.Millisecond)
+	g := r.guard("g", slowPoll, func(o *guard.Options) { o.MaxStale = 2 * time.Second })
+	eventually(t, heard(g, 10))
+	stop()
+	before := g.Stats()
+	eventually(t, heard(g, before.Beats+20))
+	if s := g.Stats(); s.Missed > before.Missed+2 || s.Stale || s.Mismatches != 0 || len(s.Refused) != 0 {
+		t.Errorf("before %+v, after %+v", before, s)
+	}
+}
+
+// sampleBeat is a heartbeat of an empty stream.
+func emptyBeat(number uint64, at time.Time) revoke.Beat {
+	all, _ := mustView(revoke.NewLedger(), at).All()
+	return revoke.Beat{
+		Publisher: "detect-1", Start: "one", Number: number, IssuedAt: at, Interval: time.Second,
+		Stream: time.Unix(1_700_000_000, 0), All: all,
+	}
+}
+
+func mustView(l *revoke.Ledger, at time.Time) revoke.View {
+	v, ok := l.At(at.Unix())
+	if !ok {
+		panic("forgotten")
+	}
+	return v
+}
+
+func TestHeartbeatsThatAreOldRepeatedOrForeignAreRefusedAndCounted(t *testing.T) {
+	clock := newClock()
+	r := newRig(t, 0)
+	g := r.guard("g", func(o *guard.Options) { o.Clock = clock.now })
+	sign := func(s revoke.Signer, b revoke.Beat) string {
+		token, err := s.SignBeat(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	now := clock.now()
+	first := sign(r.signer, emptyBeat(5, now))
+	g.HearBeat(first)
+	g.HearBeat(first)                                                         // replayed
+	g.HearBeat(sign(r.signer, emptyBeat(4, now)))                             // older
+	g.HearBeat(sign(r.signer, emptyBeat(6, now.Add(-3*time.Minute))))         // too old
+	g.HearBeat(sign(r.signer, emptyBeat(7, now.Add(3*time.Minute))))          // of the future
+	g.HearBeat(sign(revokeKey(t), emptyBeat(8, now)))                         // of a stranger
+	g.HearBeat(sign(r.signer, emptyBeat(9, now)) + "A")                       // changed
+	g.HearBeat(string([]byte(revokeToken(t, r.signer, target("acme", "a"))))) // a revocation
+	s := g.Stats()
+	for reason, want := range map[string]uint64{"replayed": 2, "expired": 1, "not_yet_valid": 1, "unknown_key": 1, "signature": 1, "type": 1} {
+		if s.Refused[reason] != want {
+			t.Errorf("refused %v: want %d of %s", s.Refused, want, reason)
+		}
+	}
+	if s.Beats != 1 {
+		t.Errorf("%d heartbeats believed, want 1", s.Beats)
+	}
+	wantVerdict(t, g, call("acme", "a"), guard.Allow)
+}
+
+func revokeToken(t *testing.T, s revoke.Signer, r revoke.Revocation) string {
+	t.Helper()
+	r.ID, r.IssuedAt, r.Initiator = "x", time.Now(), revoke.Admin
+	token, err := s.Sign(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// A heartbeat that was held up on its way tells of the time when it was issued.
+func TestADelayedHeartbeatDoesNotMakeKnowledgeYounger(t *testing.T) {
+	clock := newClock()
+	r := newRig(t, 0)
+	g := r.guard("g", func(o *guard.Options) { o.Clock, o.MaxStale = clock.now, 10*time.Second })
+	hear := func(number uint64, at time.Time) {
+		token, err := r.signer.SignBeat(emptyBeat(number, at))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.HearBeat(token)
+	}
+	// The publisher's clock is a minute ahead: how far is known from the quickest heartbeat.
+	skew := time.Minute
+	hear(1, clock.now().Add(skew))
+	if age := g.Stats().Age; age != 0 {
+		t.Fatalf("age %v after a heartbeat, want 0", age)
+	}
+	issued := clock.now().Add(time.Second)
+	clock.add(9 * time.Second)
+	hear(2, issued.Add(skew))
+	if age := g.Stats().Age; age != 8*time.Second {
+		t.Errorf("age %v after a heartbeat that was 8 s on its way", age)
+	}
+	clock.add(3 * time.Second)
+	g.CheckStale()
+	if d := g.Check(call("acme", "a")); d.Reason != guard.ReasonStale {
+		t.Errorf("%v %q: want stale after 11 s", d.Verdict, d.Reason)
+	}
+}
+
+// The heartbeat was made before the revocation came, and arrives after it.
+func TestAGuardThatIsAheadOfAHeartbeatIsNoMismatch(t *testing.T) {
+	r := newRig(t, 0)
+	g := r.guard("g", slowPoll)
+	stream := r.streamCreated()
+	for i := range 5 {
+		b := emptyBeat(uint64(i), time.Now())
+		b.Stream = stream
+		r.kill("acme", fmt.Sprint("bot", i))
+		eventually(t, becomes(g, call("acme", fmt.Sprint("bot", i)), guard.Deny))
+		token, err := r.signer.SignBeat(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.HearBeat(token)
+		time.Sleep(10 * time.Millisecond)
+	}
+	r.beats("detect-2", 30*time.Millisecond)
+	eventually(t, heard(g, 10))
+	if s := g.Stats(); s.Mismatches+s.Diverged != 0 {
+		t.Errorf("%+v: want no mismatch", s)
+	}
+}
+
+func (r *rig) streamCreated() time.Time {
+	r.t.Helper()
+	s, err := r.stream()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s.CachedInfo().Created
+}
+
+func (r *rig) stream() (jetstream.Stream, error) {
+	js, err := jetstream.New(r.nc)
+	if err != nil {
+		return nil, err
+	}
+	return js.Stream(r.ctx(), revoke.Stream)
+}
+
+// Whoever holds the server can leave a revocation out. A guard that joins then is told by the
+// publisher that something is missing.
+func TestAServerThatHidesARevocationIsFoundOut(t *testing.T) {
+	r := newRig(t, 0)
+	r.beats("detect-1", 30*time.Millisecond)
+	old := r.guard("old", func(o *guard.Options) { o.MaxStale = 500 * time.Millisecond })
+	r.kill("acme", "bot")
+	r.kill("acme", "other")
+	eventually(t, heard(old, 3))
+	stream, err := r.stream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(r.ctx(), jetstream.WithPurgeSubject("estop.v1.revoke.acme.agent.bot")); err != nil {
+		t.Fatal(err)
+	}
+	late := r.guard("late", func(o *guard.Options) { o.MaxStale = 300 * time.Millisecond })
+	eventually(t, func() error {
+		if s := late.Stats(); s.Diverged == 0 || !s.Stale {
+			return fmt.Errorf("%+v: want diverged and stale", s)
+		}
+		return nil
+	})
+	if d := late.Check(call("acme", "x")); d.Reason != guard.ReasonStale {
+		t.Errorf("%v %q: the guard that lacks a revocation must fail closed", d.Verdict, d.Reason)
+	}
+	wantVerdict(t, old, call("acme", "bot"), guard.Deny)
+	wantVerdict(t, old, call("acme", "x"), guard.Allow)
+}
+
+func TestAnotherStreamIsReadFromItsStart(t *testing.T) {
+	r := newRig(t, 0)
+	r.beats("detect-1", 30*time.Millisecond)
+	g := r.guard("g", slowPoll, func(o *guard.Options) { o.MaxStale = 5 * time.Second })
+	for i := range 10 {
+		r.kill("acme", fmt.Sprint("bot", i))
+	}
+	eventually(t, heard(g, 3))
+	if err := r.deleteStream(); err != nil {
+		t.Fatal(err)
+	}
+	g.LoseRevocations()
+	c, err := revoke.NewClient(r.ctx(), r.nc, revoke.ClientOptions{Signer: r.signer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Kill(r.ctx(), target("acme", "new")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, becomes(g, call("acme", "new"), guard.Deny))
+	wantVerdict(t, g, call("acme", "bot3"), guard.Deny) // what is in force stays so
+	eventually(t, heard(g, g.Stats().Beats+3))
+	if s := g.Stats(); s.Diverged != 0 || s.Stale || s.Age > time.Second {
+		t.Errorf("%+v: want the guard to agree with the new stream", s)
+	}
+}
+
+func TestWithoutHeartbeatsReadingsCountUnlessTheyAreRequired(t *testing.T) {
+	r := newRig(t, 0)
+	stale := func(o *guard.Options) { o.MaxStale, o.Poll = 300*time.Millisecond, 20*time.Millisecond }
+	auto, ignoring := r.guard("auto", stale), r.guard("ignoring", stale, func(o *guard.Options) { o.Beats = guard.BeatsIgnored })
+	required := r.guard("required", stale, func(o *guard.Options) { o.Beats = guard.BeatsRequired })
+	eventually(t, func() error {
+		if d := required.Check(call("acme", "a")); d.Reason != guard.ReasonStale {
+			return fmt.Errorf("%v %q, want stale", d.Verdict, d.Reason)
+		}
+		return nil
+	})
+	for _, g := range []*guard.Guard{auto, ignoring} {
+		if s := g.Stats(); s.Stale || s.Age > 300*time.Millisecond {
+			t.Errorf("%+v: stale although the stream is read", s)
+		}
+	}
+	stop := r.beats("detect-1", 20*time.Millisecond)
+	eventually(t, heard(auto, 3))
+	eventually(t, becomes(required, call("acme", "a"), guard.Allow))
+	stop()
+	eventually(t, func() error {
+		if !auto.Stats().Stale || ignoring.Stats().Stale {
+			return errors.New("want the guard that heard heartbeats to be stale, not the one that ignores them")
+		}
+		return nil
+	})
+}
+
+func TestComplaint04EachClassOfResourcesHasItsOwnLimit(t *testing.T) {
+	clock := newClock()
+	r := newRig(t, 0)
+	g := r.guard("g", func(o *guard.Options) {
+		o.Clock, o.MaxStale = clock.now, time.Minute
+		o.FailClosed = func(c *guard.Call) bool { return c.Resource != "wiki" }
+		o.StaleLimit = func(c *guard.Call) time.Duration {
+			if c.Resource == "orders" {
+				return time.Hour
+			}
+			return 0
+		}
+		o.Beats = guard.BeatsRequired
+	})
+	want := func(payments, orders guard.Verdict) {
+		t.Helper()
+		g.CheckStale()
+		for resource, want := range map[string]guard.Verdict{"payments": payments, "orders": orders, "wiki": guard.Allow} {
+			wantVerdict(t, g, &guard.Call{Tenant: "acme", Agent: "a", Resource: resource}, want)
+		}
+	}
+	want(guard.Allow, guard.Allow)
+	clock.add(2 * time.Minute)
+	want(guard.Deny, guard.Allow)
+	clock.add(time.Hour)
+	want(guard.Deny, guard.Deny)
+}
+
+func TestClocksMayBeApartByWhatTokensMay(t *testing.T) {
+	r := newRig(t, 0)
+	r.beats("detect-1", 30*time.Millisecond)
+	for _, skew := range []time.Duration{-90 * time.Second, 90 * time.Second} {
+		g := r.guard(fmt.Sprint("g", skew), func(o *guard.Options) {
+			o.Clock = func() time.Time { return time.Now().Add(skew) }
+			o.MaxStale = 5 * time.Second
+		})
+		// One that ends before this guard's clock, and after the publisher's.
+		r.kill("acme", "brief", func(rev *revoke.Revocation) { rev.Until = time.Now().Add(time.Minute) })
+		r.kill("acme", "bot")
+		eventually(t, becomes(g, call("acme", "bot"), guard.Deny))
+		eventually(t, heard(g, 5))
+		if s := g.Stats(); s.Diverged != 0 || s.Stale || s.Age > time.Second {
+			t.Errorf("%v: %+v", skew, s)
+		}
+	}
+}
