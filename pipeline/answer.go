@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -52,6 +53,10 @@ func (w *worker) enforcer(found *shard.Detected) (detector.Enforcer, bool) {
 // a detector in mode enforce compiles to: no other detector can come here.
 func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found *detector.Detection) {
 	r := order(e, found, d.opt.Now())
+	if p, ok := d.opt.Interlock.Protects(found.Tenant, found.Agent); ok {
+		d.holdBack(ctx, w, r, fmt.Errorf("%w: agent %q is protected by %q", revoke.ErrHeldBack, found.Agent, p))
+		return
+	}
 	record, err := d.opt.Signer.Record(r)
 	if err != nil {
 		d.metrics.refused.Inc()
@@ -65,6 +70,10 @@ func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found
 		d.log.Info("no revocation for a detection", "detection", found.ID, "why", err)
 		return
 	}
+	if errors.Is(err, revoke.ErrHeldBack) {
+		d.holdBack(ctx, w, r, err)
+		return
+	}
 	found.Revocation = r.ID
 	out := w.outputs
 	out.wg.Add(1)
@@ -74,6 +83,20 @@ func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found
 	}()
 	d.metrics.revocations.WithLabelValues(string(r.Action), string(r.Scope)).Inc()
 	w.send(ctx, RevocationRecord(record))
+}
+
+// holdBack writes down that a detector did not stop somebody because of the interlock. The detection stays
+// an alert, and a person decides.
+func (d *Detect) holdBack(ctx context.Context, w *worker, r revoke.Revocation, why error) {
+	d.metrics.heldBack.Inc()
+	d.log.Warn("a revocation waits for a person: estop queue", "detection", r.Detection, "detector", r.Detector, "tenant", r.Tenant,
+		"scope", r.Scope, "subject", r.Subject, "why", why)
+	w.send(ctx, DecisionRecord(revoke.Decision{Verdict: revoke.Held, At: r.IssuedAt, Why: why.Error(), Order: r}))
+}
+
+// DecisionRecord is a decision about a revocation as it is written to Kafka.
+func DecisionRecord(d revoke.Decision) *kgo.Record {
+	return jsonRecord(TopicDecisions, targetKey(d.Order), &d)
 }
 
 // untilStored publishes a revocation again until the stream has stored it, for guards that
@@ -98,8 +121,10 @@ func (d *Detect) untilStored(ctx context.Context, record revoke.Record, stored *
 
 // RevocationRecord is a revocation as it is written to Kafka.
 func RevocationRecord(r revoke.Record) *kgo.Record {
-	return jsonRecord(TopicRevocations, r.Tenant+"/"+string(r.Scope)+"/"+r.Subject, &r)
+	return jsonRecord(TopicRevocations, targetKey(r.Revocation), &r)
 }
+
+func targetKey(r revoke.Revocation) string { return r.Tenant + "/" + string(r.Scope) + "/" + r.Subject }
 
 var actions = map[detector.Action]revoke.Action{
 	detector.Throttle: revoke.Throttle,

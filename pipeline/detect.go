@@ -31,6 +31,9 @@ type Options struct {
 	// Signer signs the revocations and Publisher sends them.
 	Signer    *revoke.Signer
 	Publisher *revoke.Publisher
+	// Interlock is the publisher's; nil: none. Census tells it how many agents there are.
+	Interlock *revoke.Interlock
+	Census    *Census
 	// CheckpointEvery is how often state and offsets are saved. Default 1 s.
 	CheckpointEvery time.Duration
 	// Now is the wall clock; it dates revocations and nothing else. Default time.Now.

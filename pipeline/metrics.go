@@ -21,6 +21,7 @@ type metrics struct {
 	revocations   *prometheus.CounterVec
 	refused       prometheus.Counter
 	needless      prometheus.Counter
+	heldBack      prometheus.Counter
 	deadLetters   *prometheus.CounterVec
 	unknownFields prometheus.Counter
 	ahead         prometheus.Counter
@@ -50,6 +51,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		revocations:   vec("revocations_total", "Revocations published by detectors.", "action", "scope"),
 		refused:       counter("revocations_refused_total", "Revocations that could not be signed because they are not valid."),
 		needless:      counter("revocations_needless_total", "Revocations that were not sent: what they stop is stopped as hard already, or a person released it."),
+		heldBack:      counter("revocations_held_back_total", "Revocations that the interlock kept back; they wait for a person (estop queue)."),
 		deadLetters:   vec("dead_letters_total", "Calls that could not be decoded, by reason.", "reason"),
 		unknownFields: counter("unknown_fields_total", "Fields of calls that the decoder does not know. They pass."),
 		ahead:         counter("calls_ahead_total", "Calls from the future, held to the bound."),

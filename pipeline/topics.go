@@ -23,6 +23,7 @@ const (
 	TopicFeatures    = "estop.features"    // key source topic/partition; samples for the archive
 	TopicDetections  = "estop.detections"  // key tenant/entity
 	TopicRevocations = "estop.revocations" // key tenant/scope/subject
+	TopicDecisions   = "estop.decisions"   // key tenant/scope/subject; what the interlock held back, and what people decided of it
 	TopicAcks        = "estop.acks"        // key revocation id
 	TopicChanges     = "estop.changes"     // key id; who changed which detector
 	TopicDLQ         = "estop.calls.dlq"   // key source place; what could not be decoded
@@ -57,6 +58,7 @@ func Topics() []TopicSpec {
 		{TopicFeatures, keep(2), true},
 		{TopicDetections, keep(30), false},
 		{TopicRevocations, keep(30), false},
+		{TopicDecisions, keep(30), false},
 		{TopicAcks, keep(30), false},
 		// Kept for good: each change has a key of its own, so only repetitions are compacted away.
 		{TopicChanges, config("compact"), false},

@@ -58,6 +58,7 @@ type worker struct {
 	outputs   *outputs   // since the last checkpoint
 	saving    chan error // non-nil while a checkpoint is on its way
 	counted   shardCounters
+	agents    counting
 }
 
 // outputs counts what was sent and not yet acknowledged.
@@ -81,6 +82,9 @@ func newWorker(d *Detect, client *kgo.Client, src source) *worker {
 		outputs: &outputs{},
 		next:    -1,
 	}
+	if src.topic == TopicCalls {
+		w.agents.census = d.opt.Census
+	}
 	if src.topic == TopicCalls && d.opt.Graph != nil {
 		w.access, w.placed = newAccess(*d.opt.Graph, d.opt.Shard.MaxAhead), true
 	}
@@ -99,6 +103,8 @@ func (w *worker) run(ctx context.Context) {
 		w.fail(ctx, err)
 		return
 	}
+	defer w.agents.end()
+	w.agents.tell(w.shard)
 	if w.access != nil {
 		w.restoreGraph(ctx, graphs, marker.next)
 	}
@@ -128,6 +134,7 @@ func (w *worker) run(ctx context.Context) {
 		case q := <-w.asks():
 			w.access.answer(q)
 		case <-tick.C:
+			w.agents.tell(w.shard)
 			w.flushSamples(ctx)
 			w.beginCheckpoint(ctx)
 		case err := <-w.saving:

@@ -102,7 +102,7 @@ func (h *held) take(r Revocation, now time.Time) error {
 
 func (h *held) note(r Revocation, now time.Time) {
 	if h.interlock != nil {
-		h.interlock.Note(r)
+		h.interlock.Note(r, now)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -109,8 +109,12 @@ func NewInterlock(opt InterlockOptions) (*Interlock, error) {
 	return i, nil
 }
 
-// Protects returns the pattern that protects one of the agents of a tenant, if one does.
+// Protects returns the pattern that protects one of the agents of a tenant, if one does. A nil interlock
+// protects nobody.
 func (i *Interlock) Protects(tenant string, agents ...string) (pattern string, ok bool) {
+	if i == nil {
+		return "", false
+	}
 	for _, p := range i.protected {
 		if slices.ContainsFunc(agents, func(agent string) bool { return p.matches(tenant, agent) }) {
 			return p.text, true
@@ -119,9 +123,9 @@ func (i *Interlock) Protects(tenant string, agents ...string) (pattern string, o
 	return "", false
 }
 
-// Note counts what somebody has published.
-func (i *Interlock) Note(r Revocation) {
-	if !automatic(r) {
+// Note counts what somebody has published, if it is in the window that ends now.
+func (i *Interlock) Note(r Revocation, now time.Time) {
+	if !automatic(r) || now.Sub(r.IssuedAt) >= i.opt.Window {
 		return
 	}
 	i.mu.Lock()
@@ -151,8 +155,8 @@ func (i *Interlock) take(r Revocation, now time.Time) error {
 		return fmt.Errorf("%w: detectors may stop %d targets in %v, and have stopped %d", ErrHeldBack, n, i.opt.Window, i.total)
 	}
 	if n, ok := i.tenantLimit(r.Tenant); ok && i.tenants[r.Tenant]+weight > n {
-		return fmt.Errorf("%w: detectors may stop %d of the %d known agents of tenant %q in %v, and have stopped %d",
-			ErrHeldBack, n, i.opt.Known(r.Tenant), r.Tenant, i.opt.Window, i.tenants[r.Tenant])
+		return fmt.Errorf("%w: detectors may stop %d agents of tenant %q in %v, %d being known, and have stopped %d",
+			ErrHeldBack, n, r.Tenant, i.opt.Window, i.opt.Known(r.Tenant), i.tenants[r.Tenant])
 	}
 	i.count(r, now)
 	return nil

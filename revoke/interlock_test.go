@@ -75,7 +75,7 @@ func TestATargetIsCountedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	i.Note(byDetector("acme", Agent, "bot")) // as its own message comes back
+	i.Note(byDetector("acme", Agent, "bot"), noon) // as its own message comes back
 	if got := i.Stopped(noon.Add(time.Minute)); got != 1 {
 		t.Errorf("counted %d", got)
 	}
@@ -153,10 +153,18 @@ func TestTheProtectedAreNeverStoppedByDetectors(t *testing.T) {
 func TestWhatOthersStoppedCounts(t *testing.T) {
 	i := interlock(t, InterlockOptions{Targets: 3})
 	for n := range 3 {
-		i.Note(byDetector("acme", Agent, fmt.Sprint("theirs", n)))
+		i.Note(byDetector("acme", Agent, fmt.Sprint("theirs", n)), noon)
 	}
 	if err := i.take(byDetector("acme", Agent, "ours"), noon.Add(time.Second)); !errors.Is(err, ErrHeldBack) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatOthersStoppedLongAgoDoesNotCount(t *testing.T) {
+	i := interlock(t, InterlockOptions{Targets: 1})
+	i.Note(byDetector("acme", Agent, "for a day"), noon.Add(10*time.Minute))
+	if err := i.take(byDetector("acme", Agent, "bot"), noon.Add(10*time.Minute)); err != nil {
+		t.Error(err)
 	}
 }
 

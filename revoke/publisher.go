@@ -2,6 +2,7 @@ package revoke
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -104,7 +105,9 @@ func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
 	}
-	if err := p.held.take(rec.Revocation, p.clock()); err != nil {
+	if err := p.held.take(rec.Revocation, p.clock()); errors.Is(err, ErrHeldBack) {
+		return nil, err // a person reads it
+	} else if err != nil {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
 	}
 	future, err := p.js.PublishMsgAsync(message(rec, left))

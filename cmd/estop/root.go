@@ -84,7 +84,7 @@ func newRoot() *cobra.Command {
 		complete(root, flag, words)
 	}
 	addGroup(root, "run", "See it work, and run it:", newDemo(), newUp(), newRun(), newReplay())
-	addGroup(root, "stop", "Stop agents:", newKill(), newRelease(), newStatus(), newVerify())
+	addGroup(root, "stop", "Stop agents:", newKill(), newRelease(), newQueue(), newStatus(), newVerify())
 	addGroup(root, "set", "Set it up:", newDetector(), newBacktest(), newEval(), newConfig(), newKeys())
 	root.AddCommand(newVersion(), newEngine())
 	root.InitDefaultHelpCmd()

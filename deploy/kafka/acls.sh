@@ -24,21 +24,22 @@ done
 
 # detect judges calls, keeps what it learned, and writes what it found and which detectors changed.
 allow estop-detect --operation Read --group estop-detect
-allow estop-detect --operation Read --topic estop.calls --topic estop.exchange --topic estop.state --topic estop.changes
+allow estop-detect --operation Read --topic estop.calls --topic estop.exchange --topic estop.state --topic estop.changes \
+	--topic estop.revocations
 allow estop-detect --operation Write --topic estop.exchange --topic estop.state --topic estop.features \
-	--topic estop.detections --topic estop.revocations --topic estop.changes --topic estop.calls.dlq
+	--topic estop.detections --topic estop.revocations --topic estop.decisions --topic estop.changes --topic estop.calls.dlq
 
 # archive reads what goes to ClickHouse, and writes what ClickHouse refuses.
 allow estop-archive --operation Read --group estop-archive
 allow estop-archive --operation Read --topic estop.calls --topic estop.features --topic estop.detections \
-	--topic estop.revocations --topic estop.acks --topic estop.changes --topic estop.calls.dlq
+	--topic estop.revocations --topic estop.decisions --topic estop.acks --topic estop.changes --topic estop.calls.dlq
 allow estop-archive --operation Write --topic estop.calls.dlq
 
 # acks writes down the acknowledgements of guards.
 allow estop-acks --operation Write --topic estop.acks
 
-# People: 'estop kill' and 'estop release' write down what they do; 'estop status' looks.
-allow estop-operator --operation Write --topic estop.revocations
+# People: 'estop kill', 'estop release' and 'estop queue' write down what they do; 'estop status' looks.
+allow estop-operator --operation Write --topic estop.revocations --topic estop.decisions
 allow estop-operator --operation Describe --topic estop. --resource-pattern-type prefixed
 allow estop-operator --operation Describe --group estop- --resource-pattern-type prefixed
 

@@ -428,7 +428,7 @@ func TestReaderTellsHowFarTheProjectionIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]uint64{"calls": 40, "features": 0, "detections": 0, "revocations": 0, "acks": 0, "changes": 0, "dlq": 0}
+	want := map[string]uint64{"calls": 40, "features": 0, "detections": 0, "revocations": 0, "decisions": 0, "acks": 0, "changes": 0, "dlq": 0}
 	if diff := cmp.Diff(want, counts); diff != "" {
 		t.Errorf("Counts: -want +got\n%s", diff)
 	}
@@ -472,7 +472,7 @@ func TestADatabaseOfBeforeGetsTheColumnsThatCameLater(t *testing.T) {
 	r := newRig(t)
 	for _, statement := range []string{
 		"DROP VIEW detections_once", "ALTER TABLE detections DROP COLUMN graph, DROP COLUMN canary, DROP COLUMN step, DROP COLUMN signs",
-		"DROP VIEW changes_once", "DROP TABLE changes",
+		"DROP VIEW changes_once", "DROP TABLE changes", "DROP VIEW decisions_once", "DROP TABLE decisions",
 		"CREATE VIEW detections_once AS SELECT * FROM detections ORDER BY ingested_at, partition, offset, part LIMIT 1 BY id",
 		"INSERT INTO detections (id, ingested_at) VALUES ('old', now())",
 		"TRUNCATE TABLE schema_migrations", "INSERT INTO schema_migrations (version, name) VALUES (1, '0001_init.sql')",

@@ -13,6 +13,7 @@ const (
 	TopicFeatures    = "estop.features"
 	TopicDetections  = "estop.detections"
 	TopicRevocations = "estop.revocations"
+	TopicDecisions   = "estop.decisions"
 	TopicAcks        = "estop.acks"
 	TopicChanges     = "estop.changes"
 	TopicDLQ         = "estop.calls.dlq"
@@ -32,6 +33,7 @@ var projections = map[string]func(log string, m *metrics) projection{
 	TopicFeatures:    func(log string, _ *metrics) projection { return newFeatures(log) },
 	TopicDetections:  func(log string, _ *metrics) projection { return newDetections(log) },
 	TopicRevocations: func(log string, _ *metrics) projection { return newRevocations(log) },
+	TopicDecisions:   func(log string, _ *metrics) projection { return newDecisions(log) },
 	TopicAcks:        func(log string, _ *metrics) projection { return newAcks(log) },
 	TopicChanges:     func(log string, _ *metrics) projection { return newChanges(log) },
 	TopicDLQ:         func(log string, _ *metrics) projection { return newDeadLetters(log) },
@@ -39,7 +41,7 @@ var projections = map[string]func(log string, m *metrics) projection{
 
 // Topics returns the topics that are archived.
 func Topics() []string {
-	return []string{TopicCalls, TopicFeatures, TopicDetections, TopicRevocations, TopicAcks, TopicChanges, TopicDLQ}
+	return []string{TopicCalls, TopicFeatures, TopicDetections, TopicRevocations, TopicDecisions, TopicAcks, TopicChanges, TopicDLQ}
 }
 
 func (b *batch) built() *batch { return b }

@@ -36,6 +36,7 @@ func (c Config) problems() []problem {
 	found.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	found.oneOf("log.format", c.Log.Format, "text", "json")
 	found.address("http.addr", c.HTTP.Addr)
+	c.Interlock.check(&found)
 	c.Detectors.check(&found)
 	return found
 }

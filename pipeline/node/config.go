@@ -20,6 +20,7 @@ type Config struct {
 	Keys       Keys       `config:"keys"`
 	Detectors  Detectors  `config:"detectors"`
 	Detect     Detect     `config:"detect"`
+	Interlock  Interlock  `config:"interlock"`
 	Archive    Archive    `config:"archive"`
 	HTTP       HTTP       `config:"http"`
 	Log        Log        `config:"log"`
@@ -136,9 +137,10 @@ func Default() Config {
 			Checkpoint: time.Second, Samples: time.Minute, MaxAhead: time.Minute, MaxAgents: 1 << 20,
 			Graph: Graph{Enabled: true, Interval: 5 * time.Minute, HalfLife: 72 * time.Hour, MaxNodes: 1 << 19, MaxEdges: 1 << 20, MaxOut: 1 << 12},
 		},
-		Archive: Archive{MaxRows: 50_000, MaxWait: 500 * time.Millisecond},
-		HTTP:    HTTP{Addr: "127.0.0.1:9464"},
-		Log:     Log{Level: "info", Format: "text"},
+		Interlock: Interlock{Window: 10 * time.Minute, Targets: 50, Percent: 20, Least: 5},
+		Archive:   Archive{MaxRows: 50_000, MaxWait: 500 * time.Millisecond},
+		HTTP:      HTTP{Addr: "127.0.0.1:9464"},
+		Log:       Log{Level: "info", Format: "text"},
 	}
 }
 

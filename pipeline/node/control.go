@@ -99,6 +99,9 @@ func (k *Control) Release(ctx context.Context, tenant string, scope revoke.Scope
 	return k.done(record, acks, err)
 }
 
+// keepWait is how long Kafka may take to keep what a person did.
+const keepWait = 5 * time.Second
+
 // done writes the act down and decides what may be said of it.
 func (k *Control) done(record revoke.Record, acks []revoke.Ack, err error) (Stopped, error) {
 	s := Stopped{record.Revocation, record.SET, append([]revoke.Ack{}, acks...)}
@@ -110,7 +113,7 @@ func (k *Control) done(record revoke.Record, acks []revoke.Ack, err error) (Stop
 			err = ErrNoGuard
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), keepWait)
 	defer cancel()
 	if kept := k.kafka.ProduceSync(ctx, pipeline.RevocationRecord(record)).FirstErr(); kept != nil {
 		err = errors.Join(err, fmt.Errorf("the revocation is published, but Kafka did not keep it: %w", kept))

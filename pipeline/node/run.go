@@ -163,7 +163,12 @@ func (n *running) detect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publisher, err := revoke.NewPublisher(ctx, n.nats, revoke.PublisherOptions{Replicas: n.NATS.Replicas, Verifier: signer.Verifier()})
+	census := pipeline.NewCensus()
+	interlock, err := n.interlock(ctx, census)
+	if err != nil {
+		return err
+	}
+	publisher, err := revoke.NewPublisher(ctx, n.nats, revoke.PublisherOptions{Replicas: n.NATS.Replicas, Verifier: signer.Verifier(), Interlock: interlock})
 	if err != nil {
 		return err
 	}
@@ -177,7 +182,7 @@ func (n *running) detect(ctx context.Context) error {
 		return err
 	}
 	d, err := pipeline.NewDetect(pipeline.Options{
-		Kafka: n.kafka, Plan: plan, Signer: &signer, Publisher: publisher,
+		Kafka: n.kafka, Plan: plan, Signer: &signer, Publisher: publisher, Interlock: interlock, Census: census,
 		Shard: shard.Options{
 			MaxAhead: n.Detect.MaxAhead, SampleEvery: n.Detect.Samples, MaxEntities: n.Detect.MaxAgents,
 		},

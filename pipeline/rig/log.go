@@ -121,7 +121,7 @@ func (r *Rig) partition(ctx context.Context, topic string, p int32, start, end i
 }
 
 // Read returns the records of a topic as values of their type.
-func Read[T detector.Detection | revoke.Record | revoke.Ack](t testing.TB, r *Rig, topic string) []T {
+func Read[T detector.Detection | revoke.Record | revoke.Decision | revoke.Ack](t testing.TB, r *Rig, topic string) []T {
 	t.Helper()
 	var all []T
 	for _, rec := range r.Records(topic) {

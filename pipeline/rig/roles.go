@@ -92,17 +92,20 @@ func (d *Detect) Hears() {
 func (r *Rig) Detect(plan *detector.Plan, change ...func(*pipeline.Options)) *Detect {
 	r.t.Helper()
 	nc := r.Connect(r.NATS.DetectorURL())
-	publisher, err := revoke.NewPublisher(r.t.Context(), nc, revoke.PublisherOptions{Verifier: r.Signer.Verifier()})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(publisher.Close)
 	o := pipeline.Options{
-		Kafka: r.Seeds(), Plan: plan, Signer: &r.Signer, Publisher: publisher,
+		Kafka: r.Seeds(), Plan: plan, Signer: &r.Signer,
 		CheckpointEvery: 200 * time.Millisecond, Log: r.Journal.Logger(), Registerer: prometheus.NewRegistry(),
 	}
 	for _, f := range change {
 		f(&o)
+	}
+	if o.Publisher == nil {
+		publisher, err := revoke.NewPublisher(r.t.Context(), nc, revoke.PublisherOptions{Verifier: r.Signer.Verifier(), Interlock: o.Interlock})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(publisher.Close)
+		o.Publisher = publisher
 	}
 	d, err := pipeline.NewDetect(o)
 	if err != nil {

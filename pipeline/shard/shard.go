@@ -142,6 +142,7 @@ type Shard struct {
 	at         position // of the last call
 	latest     int64    // the greatest time of a call
 	resting    int      // where rest goes on
+	polled     int      // where Agents goes on
 	packing    []byte   // scratch of rest and wake
 	compressed []byte   // likewise
 
