@@ -46,6 +46,7 @@ fmt: ## Format the code
 docs: ## Write the pages that are made from files
 	@mkdir -p docs/schema && cp detector/schema.json docs/schema/detector.json
 	@mkdir -p bin && $(GO) run ./bench/cmd/catalog > bin/catalog.md && mv bin/catalog.md docs/catalog.md
+	@$(GO) run ./bench/cmd/reference > bin/reference.md && mv bin/reference.md docs/reference.md
 
 bench: build libchdb ## Measure speed; writes bench/results
 	$(GO) run ./bench/cmd/bench

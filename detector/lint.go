@@ -62,21 +62,21 @@ func LintRules() []LintRule { return slices.Clone(lintRules) }
 
 var lintRules = []LintRule{
 	{"broken-reference", "a reference that begins as an address of the web and is none"},
-	{"dead-condition", "a condition of the match that no call can meet, or that every call meets"},
-	{"dead-exception", "an exception that has expired, or excuses no call that counts"},
+	{"dead-condition", "a condition of the match that no call can meet, that every call meets, or that adds nothing beside another"},
+	{"dead-exception", "an exception that has expired, or excuses no call that the match takes"},
 	{"dead-limit", "a hard limit, or a part of it, that is never true or always"},
 	{"duplicate-value", "a value that stands twice in a list, or that another one covers"},
 	{"exception-without-end", "an exception without until"},
 	{"exception-without-owner", "an exception without owner"},
-	{"lint-comment", "a comment to this command that does nothing"},
-	{"loose-budget", "an enforcing detector whose budget allows many false kills"},
+	{"lint-comment", "a comment to this command that cannot be read, or silences nothing"},
+	{"loose-budget", "an enforcing detector whose budget allows more than one false kill a day among 1000 agents (--most-kills)"},
 	{"no-test", "no test"},
-	{"no-warmup-time", "an enforcing detector that judges an entity on its first day"},
+	{"no-warmup-time", "an enforcing detector with a baseline and no time in its warmup: it stops an entity by what it did in its first hours"},
 	{"one-outcome", "tests that all want a detection, or all want none"},
-	{"short-retention", "a window or a warm-up longer than calls are kept"},
-	{"shut-out", "exceptions that excuse every call that counts"},
-	{"tenant-scope", "a response that stops a whole tenant by itself"},
-	{"unbounded-grouping", "a state for each resource, session or identity there is"},
+	{"short-retention", "a window or a warm-up longer than calls are kept (--kept), so that no backtest sees what the detector sees"},
+	{"shut-out", "exceptions that excuse every call that the match takes"},
+	{"tenant-scope", "an enforcing detector that stops a whole tenant by itself"},
+	{"unbounded-grouping", "a state for each resource, session or identity there is, for there is no match"},
 }
 
 // linter looks at one detector.

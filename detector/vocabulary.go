@@ -1,5 +1,7 @@
 package detector
 
+import "slices"
+
 // Word is a word of the language and what it means, for people.
 type Word struct{ Name, What string }
 
@@ -60,13 +62,13 @@ var (
 )
 
 // MatchFields are the fields of a call that a match can name, beside context.KEY.
-func MatchFields() []Word { return fields[:FieldChain] }
+func MatchFields() []Word { return slices.Clone(fields[:FieldChain]) }
 
 // FeatureFields are the fields that are there for features alone.
-func FeatureFields() []Word { return fields[FieldChain:] }
+func FeatureFields() []Word { return slices.Clone(fields[FieldChain:]) }
 
 // EntityWords are what a detector can group by.
-func EntityWords() []Word { return entities }
+func EntityWords() []Word { return slices.Clone(entities) }
 
 // Partners are those that can stand beside the agent in a pair.
 func Partners() []string {
@@ -78,13 +80,13 @@ func Partners() []string {
 }
 
 // Measures are what windows add up.
-func Measures() []Word { return measures }
+func Measures() []Word { return slices.Clone(measures) }
 
 // Modifiers are what may stand behind a field of a match.
-func Modifiers() []Word { return modifierMeanings }
+func Modifiers() []Word { return slices.Clone(modifierMeanings) }
 
 // Units are those of durations and sizes.
-func Units() []Word { return units }
+func Units() []Word { return slices.Clone(units) }
 
 // namesOf returns the words alone.
 func namesOf(words []Word) []string {
