@@ -21,6 +21,7 @@ type Seen struct {
 	BytesIn     int64
 	BytesOut    int64
 	Traceparent string // W3C trace context, as sent
+	Revocation  string // the id of what refused or cut it, where the gate knows
 	Kind        string // of gate: http, grpc, envoy, forward-auth
 }
 

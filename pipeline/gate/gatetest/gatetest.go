@@ -6,10 +6,12 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/estop-project/estop/pipeline/embedded/freeport"
 	natsd "github.com/estop-project/estop/pipeline/embedded/nats"
@@ -140,13 +142,34 @@ func (r *Rig) Kill(action revoke.Action, scope revoke.Scope, subject string) rev
 	return acks[0]
 }
 
-// Release ends what stops a scope of the tenant.
-func (r *Rig) Release(scope revoke.Scope, subject string) {
+// DropStream takes the stream away, so that nothing can be read of what is in force.
+func (r *Rig) DropStream() {
 	r.t.Helper()
-	if _, err := r.client.Release(r.ctx(), Tenant, scope, subject, "false alarm", 0); err != nil {
+	nc := r.connect(r.server.DetectorURL())
+	js, err := jetstream.New(nc)
+	if err == nil {
+		err = js.DeleteStream(r.ctx(), revoke.Stream)
+	}
+	if err != nil {
 		r.t.Fatal(err)
 	}
 }
+
+// Clock is one that tests set.
+type Clock struct{ ns atomic.Int64 }
+
+// NewClock returns a clock that stands at the present.
+func NewClock() *Clock {
+	c := &Clock{}
+	c.ns.Store(time.Now().UnixNano())
+	return c
+}
+
+// Now returns the time of the clock.
+func (c *Clock) Now() time.Time { return time.Unix(0, c.ns.Load()) }
+
+// Add moves the clock.
+func (c *Clock) Add(d time.Duration) { c.ns.Add(int64(d)) }
 
 // Eventually waits until f gives nil.
 func Eventually(t testing.TB, f func() error) {

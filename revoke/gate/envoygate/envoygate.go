@@ -74,7 +74,7 @@ func (s *Server) Check(_ context.Context, req *auth.CheckRequest) (*auth.CheckRe
 	}
 	a := gate.AnswerTo(s.guard, s.guard.Check(&call), gate.Reads(r.GetMethod()))
 	if s.o.Record != nil {
-		seen := gate.Seen{Call: call, Time: start, Kind: "envoy", Traceparent: r.GetHeaders()["traceparent"], BytesIn: max(r.GetSize(), 0)}
+		seen := gate.Seen{Call: call, Time: start, Kind: "envoy", Traceparent: r.GetHeaders()["traceparent"], BytesIn: max(r.GetSize(), 0), Revocation: a.Revocation}
 		if !a.Allowed {
 			seen.Outcome = gate.Denied
 		}

@@ -227,13 +227,13 @@ func TestPathAndMethodAreResourceAndAction(t *testing.T) {
 	c := dial(t, serve(t, r.Guard(), envoygate.Options{Names: spiffe(t), Record: func(s gate.Seen) { seen = append(seen, s) }}))
 	check(t, c, as("bot", "PUT", "/orders/7?token=secret"))
 	check(t, c, request("spiffe://example.org/bot", "POST", "/shop.Orders/Cancel", map[string]string{"content-type": "application/grpc+proto", "traceparent": "00-1"}))
-	r.Kill(revoke.Revoke, revoke.Agent, "bot")
+	ack := r.Kill(revoke.Revoke, revoke.Agent, "bot")
 	check(t, c, as("bot", "GET", "/"))
 	identity := "spiffe://example.org/bot"
 	want := []gate.Seen{
 		{Call: guard.Call{Tenant: "acme", Agent: "bot", Identity: identity, Resource: "/orders/7", Action: "PUT"}, Kind: "envoy"},
 		{Call: guard.Call{Tenant: "acme", Agent: "bot", Identity: identity, Resource: "shop.Orders", Action: "Cancel"}, Kind: "envoy", Traceparent: "00-1"},
-		{Call: guard.Call{Tenant: "acme", Agent: "bot", Identity: identity, Resource: "/", Action: "GET"}, Kind: "envoy", Outcome: gate.Denied},
+		{Call: guard.Call{Tenant: "acme", Agent: "bot", Identity: identity, Resource: "/", Action: "GET"}, Kind: "envoy", Outcome: gate.Denied, Revocation: ack.Revocation},
 	}
 	if diff := cmp.Diff(want, seen, cmpopts.IgnoreFields(gate.Seen{}, "Time")); diff != "" {
 		t.Error(diff)

@@ -98,6 +98,7 @@ func (g *Gate) around(ctx context.Context, method string, run func(context.Conte
 	defer func() { g.record(seen, start) }()
 	a := gate.AnswerTo(g.guard, d, g.o.Reads != nil && g.o.Reads(method))
 	if !a.Allowed {
+		seen.Revocation = a.Revocation
 		return refusal(a)
 	}
 	seen.Outcome = gate.Failed // a panic, unless it ends otherwise
