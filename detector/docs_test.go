@@ -39,7 +39,7 @@ func TestEveryExampleOfTheManualLoads(t *testing.T) {
 }
 
 func TestTheManualNamesEveryWordOfTheLanguage(t *testing.T) {
-	manual := readManual(t)
+	manual := readManual(t) + readPage(t, "reference.md")
 	words := slices.Concat(
 		detectorKeys, baselineKeys, warmupKeys, responseKeys, exceptionKeys, scheduleKeys, overrideKeys, dayWords, testKeys, testCallsKeys, expectKeys, matchWords,
 		modifierWords, featureWords, fieldWords, entityWords, measureWords, scopeWords, actionWords[1:], modeWords, severityWords,

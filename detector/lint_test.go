@@ -288,16 +288,16 @@ func TestLintSaysNothingElseWhereADetectorIsWrong(t *testing.T) {
 	}
 }
 
-func TestTheManualNamesEveryRuleOfLint(t *testing.T) {
-	manual, err := os.ReadFile("../docs/detectors.md")
+func TestTheReferenceNamesEveryRuleOfLint(t *testing.T) {
+	page, err := os.ReadFile("../docs/reference.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
 	for _, r := range detector.LintRules() {
 		names = append(names, r.Name)
-		if !strings.Contains(string(manual), "| `"+r.Name+"` |") {
-			t.Errorf("the manual does not name %s", r.Name)
+		if !strings.Contains(string(page), "| `"+r.Name+"` |") {
+			t.Errorf("the reference does not name %s", r.Name)
 		}
 	}
 	if !slices.IsSorted(names) {

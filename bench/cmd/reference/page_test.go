@@ -3,6 +3,7 @@ package main
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -131,6 +132,21 @@ func TestEveryLinkOfThePageLeadsToAHeading(t *testing.T) {
 		}
 	}
 	read("", page)
+	files, err := filepath.Glob(pages + "*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files { // and those of the other pages lead to this one's
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\]\(reference\.md#([^)]*)\)`).FindAllStringSubmatch(string(text), -1) {
+			if !headings[""][m[1]] {
+				t.Errorf("%s leads to the heading %s, which the reference has not", file, m[1])
+			}
+		}
+	}
 	links := regexp.MustCompile(`\]\(([a-z-]*(?:\.md)?)#([^)]*)\)`).FindAllStringSubmatch(page, -1)
 	if len(links) < 50 {
 		t.Fatalf("%d links", len(links))
