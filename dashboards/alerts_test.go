@@ -50,7 +50,8 @@ func alerts(t *testing.T) []alert {
 var (
 	metricName = regexp.MustCompile(`\b(?:estop_\w+|up)\b`)
 	grouping   = regexp.MustCompile(`\bby \(([^)]*)\)`)
-	selector   = regexp.MustCompile(`(estop_\w+)\{(\w+)=`)
+	selector   = regexp.MustCompile(`(estop_\w+)\{([^}]*(?:\$\{[^}]*\}[^}]*)*)\}`)
+	selected   = regexp.MustCompile(`(\w+)(?:=~|!~|!=|=)"`)
 	described  = regexp.MustCompile(`fqName: "(\w+)".*variableLabels: \{([^}]*)\}`)
 	shownLabel = regexp.MustCompile(`\{\{ \$labels\.(\w+) \}\}`)
 )
@@ -81,44 +82,51 @@ func TestAlertsNameMetricsThatARunningNodeHas(t *testing.T) {
 	r := rig.New(t, rig.Options{ClickHouse: true})
 	metrics := metricsOf(t, r.Detect(rig.Plan(t, loop)).Metrics, r.Archive().Metrics)
 	for _, a := range alerts(t) {
-		var labels []string
-		for _, name := range metricName.FindAllString(a.Expr, -1) {
-			if name == "up" { // Prometheus makes this one
-				labels = append(labels, "instance")
-				continue
-			}
-			of, ok := metrics[strings.TrimSuffix(name, "_bucket")]
-			if !ok {
-				t.Errorf("%s: there is no metric %s", a.Alert, name)
-			}
-			labels = append(labels, of...)
-			if strings.HasSuffix(name, "_bucket") {
-				labels = append(labels, "le")
-			}
-		}
-		if len(labels) == 0 && !metricName.MatchString(a.Expr) {
-			t.Errorf("%s names no metric: %s", a.Alert, a.Expr)
-		}
-		for _, m := range selector.FindAllStringSubmatch(a.Expr, -1) {
-			if !slices.Contains(metrics[m[1]], m[2]) {
-				t.Errorf("%s: %s has no label %s", a.Alert, m[1], m[2])
-			}
-		}
-		var by []string
-		for _, m := range grouping.FindAllStringSubmatch(a.Expr, -1) {
-			by = append(by, strings.Split(m[1], ", ")...)
-		}
+		labels := checkMetrics(t, a.Alert, a.Expr, metrics)
 		for _, m := range shownLabel.FindAllStringSubmatch(a.Annotations["summary"]+a.Annotations["description"], -1) {
-			if m[1] != "instance" {
-				by = append(by, m[1])
-			}
-		}
-		for _, label := range by {
-			if !slices.Contains(labels, label) {
-				t.Errorf("%s: its metrics have no label %s, but %v", a.Alert, label, labels)
+			if !slices.Contains(labels, m[1]) {
+				t.Errorf("%s: its metrics have no label %s to show, but %v", a.Alert, m[1], labels)
 			}
 		}
 	}
+}
+
+// checkMetrics looks every metric of an expression up, and every label that it chooses or groups by, and returns the
+// labels of its metrics.
+func checkMetrics(t *testing.T, name, expr string, metrics map[string][]string) []string {
+	t.Helper()
+	labels := []string{"instance"} // Prometheus adds it to what it scrapes
+	if !metricName.MatchString(expr) {
+		t.Errorf("%s names no metric: %s", name, expr)
+	}
+	for _, metric := range metricName.FindAllString(expr, -1) {
+		if metric == "up" { // Prometheus makes this one
+			continue
+		}
+		of, ok := metrics[strings.TrimSuffix(metric, "_bucket")]
+		if !ok {
+			t.Errorf("%s: there is no metric %s", name, metric)
+		}
+		labels = append(labels, of...)
+		if strings.HasSuffix(metric, "_bucket") {
+			labels = append(labels, "le")
+		}
+	}
+	for _, m := range selector.FindAllStringSubmatch(expr, -1) {
+		for _, label := range selected.FindAllStringSubmatch(m[2], -1) {
+			if !slices.Contains(metrics[m[1]], label[1]) {
+				t.Errorf("%s: %s has no label %s", name, m[1], label[1])
+			}
+		}
+	}
+	for _, m := range grouping.FindAllStringSubmatch(expr, -1) {
+		for _, label := range strings.Split(m[1], ", ") {
+			if !slices.Contains(labels, label) {
+				t.Errorf("%s: its metrics have no label %s, but %v", name, label, labels)
+			}
+		}
+	}
+	return labels
 }
 
 func TestEveryAlertSaysWhatItMeans(t *testing.T) {

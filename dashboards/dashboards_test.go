@@ -5,9 +5,7 @@ package dashboards_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +15,6 @@ import (
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.yaml.in/yaml/v3"
 
 	chuser "github.com/estop-project/estop/deploy/clickhouse"
 	"github.com/estop-project/estop/pipeline"
@@ -30,116 +27,6 @@ import (
 )
 
 func TestMain(m *testing.M) { rig.Main(m) }
-
-// dashboard is as much of a Grafana dashboard as the tests look at.
-type dashboard struct {
-	UID        string  `json:"uid"`
-	Panels     []panel `json:"panels"`
-	Templating struct {
-		List []struct {
-			Name       string `json:"name"`
-			Query      string `json:"query"`
-			Datasource source `json:"datasource"`
-		} `json:"list"`
-	} `json:"templating"`
-}
-
-type source struct {
-	Type string `json:"type"`
-	UID  string `json:"uid"`
-}
-
-type panel struct {
-	ID          int    `json:"id"`
-	Type        string `json:"type"`
-	Title       string `json:"title"`
-	Description string `json:"description"`
-	Datasource  source `json:"datasource"`
-	GridPos     struct{ H, W, X, Y int }
-	FieldConfig struct {
-		Defaults struct {
-			Unit string `json:"unit"`
-		} `json:"defaults"`
-		Overrides []struct {
-			Matcher struct {
-				ID      string `json:"id"`
-				Options string `json:"options"`
-			} `json:"matcher"`
-		} `json:"overrides"`
-	} `json:"fieldConfig"`
-	Targets []struct {
-		RefID      string `json:"refId"`
-		Datasource source `json:"datasource"`
-		EditorType string `json:"editorType"`
-		QueryType  string `json:"queryType"`
-		Format     int    `json:"format"`
-		RawSQL     string `json:"rawSql"`
-	} `json:"targets"`
-}
-
-// The formats of a query.
-const (
-	formatTimeSeries = 0
-	formatTable      = 1
-)
-
-func load(t *testing.T) dashboard {
-	t.Helper()
-	b, err := os.ReadFile("estop-overview.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var d dashboard
-	if err := json.Unmarshal(b, &d); err != nil {
-		t.Fatal(err)
-	}
-	if len(d.Panels) == 0 {
-		t.Fatal("the dashboard has no panels")
-	}
-	return d
-}
-
-func TestEveryPanelSaysWhatItShowsAndInWhichUnit(t *testing.T) {
-	var provisioned struct {
-		Datasources []struct{ UID, Type string }
-	}
-	b, err := os.ReadFile("provisioning/datasources/estop.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := yaml.Unmarshal(b, &provisioned); err != nil {
-		t.Fatal(err)
-	}
-	want := source{provisioned.Datasources[0].Type, provisioned.Datasources[0].UID}
-	d := load(t)
-	ids, titles := map[int]bool{}, map[string]bool{}
-	for _, p := range d.Panels {
-		if ids[p.ID] || titles[p.Title] {
-			t.Errorf("two panels are called %d, %q", p.ID, p.Title)
-		}
-		ids[p.ID], titles[p.Title] = true, true
-		if len(p.Description) < 40 || p.FieldConfig.Defaults.Unit == "" {
-			t.Errorf("%s: description %q, unit %q", p.Title, p.Description, p.FieldConfig.Defaults.Unit)
-		}
-		if p.GridPos.W == 0 || p.GridPos.X+p.GridPos.W > 24 {
-			t.Errorf("%s: does not fit on the grid: %+v", p.Title, p.GridPos)
-		}
-		for _, target := range p.Targets {
-			if p.Datasource != want || target.Datasource != want {
-				t.Errorf("%s: asks %+v, provisioned is %+v", p.Title, target.Datasource, want)
-			}
-			queryType := map[int]string{formatTimeSeries: "timeseries", formatTable: "table"}[target.Format]
-			if target.EditorType != "sql" || target.QueryType != queryType {
-				t.Errorf("%s: editor %q, query type %q, format %d", p.Title, target.EditorType, target.QueryType, target.Format)
-			}
-		}
-	}
-	for _, v := range d.Templating.List {
-		if v.Datasource != want {
-			t.Errorf("variable %s asks %+v", v.Name, v.Datasource)
-		}
-	}
-}
 
 // frame is the answer to a query.
 type frame struct {
@@ -184,8 +71,31 @@ func (f frame) column(name string) []string {
 	return all
 }
 
+// answers runs every query of the dashboards, and returns the frames by dashboard and title of the panel. An annotation
+// is answered under its name.
+func answers(t *testing.T, store driver.Conn, chosen timeRange, choice map[string][]string) map[string]map[string]frame {
+	t.Helper()
+	all := map[string]map[string]frame{}
+	for _, d := range dashboards(t) {
+		all[d.UID] = map[string]frame{}
+		for title, sql := range d.queries() {
+			query, err := expand(sql, chosen, choice)
+			if err != nil {
+				t.Errorf("%s: %s: %v", d.UID, title, err)
+				continue
+			}
+			f, err := ask(t, store, query)
+			if err != nil {
+				t.Errorf("%s: %s: %v\n%s", d.UID, title, err, query)
+				continue
+			}
+			all[d.UID][title] = f
+		}
+	}
+	return all
+}
+
 func TestEveryQueryOfEveryPanelIsAnsweredWithRows(t *testing.T) {
-	d := load(t)
 	dir := t.TempDir()
 	server := run(t, dir)
 	now := time.Now()
@@ -195,39 +105,36 @@ func TestEveryQueryOfEveryPanelIsAnsweredWithRows(t *testing.T) {
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	_, o := chuser.Start(t, dir, "grafana")
-	store, err := ch.Open(&o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
+	store := asGrafana(t, dir)
 	if _, err := ask(t, store, "INSERT INTO acks (guard) SELECT 'forged'"); err == nil {
 		t.Error("Grafana's user can write")
 	}
 
-	for _, v := range d.Templating.List {
-		f, err := ask(t, store, v.Query)
-		if err != nil || !slices.Equal(f.column("tenant"), tenants) {
-			t.Errorf("variable %s: %v, %v", v.Name, f.rows, err)
-		}
-	}
-	frames := map[string]frame{}
-	for _, p := range d.Panels {
-		for _, target := range p.Targets {
-			query, err := expand(target.RawSQL, chosen, tenants)
+	choice := map[string][]string{"tenant": tenants, "detector": {"loop", "steady"}, "canary": {"loop"}, "version": {"tried"}}
+	for _, d := range dashboards(t) {
+		for _, v := range d.Templating.List {
+			query, err := expand(v.Query, chosen, choice)
 			if err != nil {
-				t.Errorf("%s: %v", p.Title, err)
+				t.Errorf("variable %s: %v", v.Name, err)
 				continue
 			}
 			f, err := ask(t, store, query)
-			if err != nil {
-				t.Errorf("%s: %v\n%s", p.Title, err, query)
+			if err != nil || len(f.columns) != 1 || !slices.Equal(f.column(f.columns[0]), choice[v.Name]) {
+				t.Errorf("variable %s: %v, %v", v.Name, f.rows, err)
+			}
+		}
+	}
+	frames := answers(t, store, chosen, choice)
+	for _, d := range dashboards(t) {
+		for _, p := range d.Panels {
+			f, asked := frames[d.UID][p.Title]
+			if !asked {
 				continue
 			}
 			if len(f.rows) == 0 {
 				t.Errorf("%s: no rows", p.Title)
 			}
-			if target.Format == formatTimeSeries {
+			if p.Targets[0].Format == formatTimeSeries {
 				checkTimeSeries(t, p, f)
 			}
 			for _, override := range p.FieldConfig.Overrides {
@@ -235,10 +142,47 @@ func TestEveryQueryOfEveryPanelIsAnsweredWithRows(t *testing.T) {
 					t.Errorf("%s: there is no column %q to override", p.Title, override.Matcher.Options)
 				}
 			}
-			frames[p.Title] = f
 		}
 	}
-	checkValues(t, frames)
+	if marks := frames["estop-detectors"]["New versions"]; !slices.Equal(marks.columns, []string{"time", "text", "tags"}) || len(marks.rows) == 0 {
+		t.Errorf("new versions are marked with %v: %v", marks.columns, marks.rows)
+	}
+	checkValues(t, frames["estop-overview"])
+}
+
+func TestANewInstallationAnswersEveryQueryAndSaysWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	server, o := chuser.Start(t, dir, "estop")
+	if err := archive.Migrate(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	// Grafana has nothing to choose from: no values of the variables with several, and an empty one of the others.
+	nothing := map[string][]string{"tenant": nil, "detector": nil, "canary": {""}, "version": {""}}
+	frames := answers(t, asGrafana(t, dir), timeRange{now.Add(-time.Hour), now, 30 * time.Second}, nothing)
+	for _, d := range dashboards(t) {
+		for _, p := range d.Panels {
+			f, asked := frames[d.UID][p.Title]
+			if asked && len(f.rows) > 0 && p.Type != "stat" {
+				t.Errorf("%s: %s shows rows of nothing: %v", d.UID, p.Title, f.rows)
+			}
+		}
+	}
+}
+
+// asGrafana opens the data in dir with the rights of Grafana's user.
+func asGrafana(t *testing.T, dir string) driver.Conn {
+	t.Helper()
+	_, o := chuser.Start(t, dir, "grafana")
+	store, err := ch.Open(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
 }
 
 // checkTimeSeries holds what Grafana needs to draw lines: times that rise, at most one
@@ -371,8 +315,14 @@ func run(t *testing.T, dir string) *engine.Server {
 	}
 	release(t, r, "t1", "freed")
 	r.Judged()
-	r.SendRecords(&kgo.Record{Topic: pipeline.TopicDetections, Value: fmt.Appendf(nil,
-		`{"id":"canary","ts":%q,"detector":"loop","canary":true,"mode":"canary","tenant":"t1","agent":"tried"}`, now.Format(time.RFC3339Nano))})
+	for _, value := range []string{
+		`{"id":"canary","ts":%q,"detector":"loop","version":"tried","canary":true,"mode":"canary","tenant":"t1","agent":"tried"}`,
+		`{"id":"steady","ts":%q,"detector":"steady","version":"s1","mode":"alert","tenant":"t1","entity_by":"agent","agent":"slow","reason":"evidence","budget":"1 per 1000 agent-days"}`,
+	} {
+		r.SendRecords(&kgo.Record{Topic: pipeline.TopicDetections, Value: fmt.Appendf(nil, value, now.Format(time.RFC3339Nano))})
+	}
+	r.SendRecords(&kgo.Record{Topic: pipeline.TopicChanges, Value: fmt.Appendf(nil,
+		`{"id":"1","number":1,"ts":%q,"detector":"steady","kind":"added","version_now":"s1","mode_now":"alert","by":"somebody"}`, now.Format(time.RFC3339Nano))})
 	rig.Await(t, time.Minute, func() error {
 		if n := len(rig.Read[revoke.Ack](t, r, pipeline.TopicAcks)); n < 8 {
 			return fmt.Errorf("%d acknowledgements", n)

@@ -17,9 +17,9 @@ type timeRange struct {
 var macro = regexp.MustCompile(`\$__(\w+)(?:\((\w+(?:\.\w+)?)\))?`)
 
 // expand writes a panel's query as Grafana's ClickHouse data source sends it: it replaces
-// the macros and the variable tenant, and refuses macros that it does not know. What each
+// the macros, and the variables by what was chosen, and refuses those that it does not know. What each
 // macro becomes is that of pkg/macros in github.com/grafana/clickhouse-datasource.
-func expand(query string, r timeRange, tenants []string) (string, error) {
+func expand(query string, r timeRange, choice map[string][]string) (string, error) {
 	var unknown error
 	query = macro.ReplaceAllStringFunc(query, func(m string) string {
 		parts := macro.FindStringSubmatch(m)
@@ -29,6 +29,10 @@ func expand(query string, r timeRange, tenants []string) (string, error) {
 			return fmt.Sprintf("%s >= toDateTime(%d) AND %s <= toDateTime(%d)", column, r.from.Unix(), column, r.to.Unix())
 		case name == "timeInterval" && column != "":
 			return fmt.Sprintf("toStartOfInterval(toDateTime(%s), INTERVAL %d second)", column, seconds(r.interval))
+		case name == "fromTime_ms" && column == "":
+			return fmt.Sprintf("fromUnixTimestamp64Milli(%d)", r.from.UnixMilli())
+		case name == "toTime_ms" && column == "":
+			return fmt.Sprintf("fromUnixTimestamp64Milli(%d)", r.to.UnixMilli())
 		case name == "interval_s" && column == "":
 			return fmt.Sprint(seconds(r.interval))
 		}
@@ -38,11 +42,13 @@ func expand(query string, r timeRange, tenants []string) (string, error) {
 	if unknown != nil {
 		return "", unknown
 	}
-	quoted := make([]string, len(tenants))
-	for i, t := range tenants {
-		quoted[i] = "'" + strings.ReplaceAll(t, "'", "''") + "'"
+	for name, values := range choice {
+		quoted := make([]string, len(values))
+		for i, v := range values {
+			quoted[i] = "'" + strings.ReplaceAll(v, "'", "''") + "'"
+		}
+		query = strings.ReplaceAll(query, "${"+name+":sqlstring}", strings.Join(quoted, ","))
 	}
-	query = strings.ReplaceAll(query, "${tenant:sqlstring}", strings.Join(quoted, ","))
 	if strings.Contains(query, "$") {
 		return "", fmt.Errorf("a variable is left in %q", query)
 	}
@@ -59,9 +65,11 @@ func TestExpandWritesMacrosAsTheDataSourceDoes(t *testing.T) {
 		{"$__timeInterval(ts) AS time", "toStartOfInterval(toDateTime(ts), INTERVAL 15 second) AS time"},
 		{"count() / $__interval_s AS calls", "count() / 15 AS calls"},
 		{"tenant IN (${tenant:sqlstring})", "tenant IN ('acme','o''neill')"},
+		{"greatest($__fromTime_ms, least($__toTime_ms, x))", "greatest(fromUnixTimestamp64Milli(1000000), least(fromUnixTimestamp64Milli(4600000), x))"},
+		{"version = ${version:sqlstring}", "version = ''"},
 		{"no macro", "no macro"},
 	} {
-		if got, err := expand(c.in, r, []string{"acme", "o'neill"}); err != nil || got != c.want {
+		if got, err := expand(c.in, r, map[string][]string{"tenant": {"acme", "o'neill"}, "version": {""}}); err != nil || got != c.want {
 			t.Errorf("%q becomes %q, %v; want %q", c.in, got, err, c.want)
 		}
 	}

@@ -13,7 +13,11 @@ func newValue(c driver.ColumnType) any { return reflect.New(c.ScanType()).Interf
 
 // text writes what a place holds.
 func text(place any) string {
-	switch v := reflect.ValueOf(place).Elem().Interface().(type) {
+	value := reflect.ValueOf(place).Elem()
+	for value.Kind() == reflect.Pointer && !value.IsNil() { // of a column that can be NULL
+		value = value.Elem()
+	}
+	switch v := value.Interface().(type) {
 	case time.Time:
 		return v.UTC().Format(time.RFC3339Nano)
 	default:

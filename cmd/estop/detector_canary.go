@@ -13,14 +13,17 @@ import (
 )
 
 func newDetectorCanary() *cobra.Command {
-	return &cobra.Command{
+	var version, since, until string
+	cmd := &cobra.Command{
 		Use:   "canary [ID]",
 		Short: "Compare what canaries found with what the live detectors did",
 		Long: `Compares each canary, a detector in a folder canary/, with the live one of its id, by the detections that
 ClickHouse holds: how many only the live one made, how many only the canary, and how many both, which is
 of the same entity within 10 minutes, and whom they hit. A canary counts from its first detection, or from when the
-running node loaded it if that was before; one that has ended, up to its last detection.`,
-		Example:           "  estop detector canary\n  estop detector canary customer-export -o json",
+running node loaded it if that was before; one that has ended, up to its last detection. The dashboard of detectors shows the same, over time, and the flags
+with which this command counts in the time that is chosen there.`,
+		Example: "  estop detector canary\n  estop detector canary customer-export -o json\n" +
+			"  estop detector canary customer-export --since 2026-11-01 --until 2026-11-07",
 		Args:              upTo(1),
 		ValidArgsFunction: runningIDs(func(d node.RunningDetector) bool { return d.Canary }),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -29,16 +32,32 @@ running node loaded it if that was before; one that has ended, up to its last de
 				return err
 			}
 			id := path(args)
-			all, err := c.Canaries(cmd.Context(), id)
+			q := node.CanaryQuery{ID: id, Version: version}
+			if q.Since, err = parseTime("since", since, false); err != nil {
+				return err
+			}
+			if q.Until, err = parseTime("until", until, true); err != nil {
+				return err
+			}
+			all, err := c.Canaries(cmd.Context(), q)
 			if err != nil {
 				return err
 			}
 			if id != "" && len(all) == 0 {
-				return fmt.Errorf("no canary %q runs, and ClickHouse holds no detection of one", id)
+				name := id
+				if version != "" {
+					name += " " + version
+				}
+				return fmt.Errorf("no canary %q runs, and ClickHouse holds no detection of one", name)
 			}
 			return print(cmd, all, func(w io.Writer) { writeCanaries(w, all) })
 		},
 	}
+	f := cmd.Flags()
+	f.StringVar(&version, "version", "", "of this version, in place of the one that runs or the last")
+	f.StringVar(&since, "since", "", "compare from this time or day on, in place of the canary's")
+	f.StringVar(&until, "until", "", "compare up to this time or day, in place of the canary's")
+	return cmd
 }
 
 // runningIDs offers the ids of the detectors that the node runs and that are wanted.

@@ -16,18 +16,26 @@ type CanaryReport struct {
 	Ended bool `json:"ended,omitempty"`
 }
 
-// Canaries compares each canary, or the one of this id, by what ClickHouse holds. A version that the node runs counts
+// CanaryQuery says which canaries are compared, and when.
+type CanaryQuery struct {
+	ID      string // empty: each
+	Version string // empty: the one that runs, or the last
+	// Since and Until are the time that is compared, in place of that of the canary; zero: that.
+	Since, Until time.Time
+}
+
+// Canaries compares canaries by what ClickHouse holds. A version that the node runs counts
 // from when the node loaded it, if that was before its first detection, even if it found nothing; one that it runs no
 // more, up to its last detection. Where no node can be asked, the last version of each that found something is
 // compared up to now.
-func (c Config) Canaries(ctx context.Context, id string) ([]CanaryReport, error) {
+func (c Config) Canaries(ctx context.Context, q CanaryQuery) ([]CanaryReport, error) {
 	conn, err := c.openClickHouse(ctx, c.ClickHouseOptions())
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	reader := archive.NewReader(conn)
-	found, err := reader.Canaries(ctx, id)
+	found, err := reader.Canaries(ctx, q.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +44,7 @@ func (c Config) Canaries(ctx context.Context, id string) ([]CanaryReport, error)
 		return nil, err
 	}
 	reports := []CanaryReport{}
-	for _, r := range canariesOf(found, running, id, time.Now().UTC()) {
+	for _, r := range canariesOf(found, running, q, time.Now().UTC()) {
 		if r.Comparison, err = reader.Compare(ctx, r.Canary); err != nil {
 			return nil, err
 		}
@@ -60,9 +68,12 @@ func (c Config) RunningDetectors(ctx context.Context) (*DetectorStatus, error) {
 }
 
 // canariesOf chooses the version of each canary that is compared, and its time.
-func canariesOf(found []archive.Canary, running *DetectorStatus, id string, now time.Time) []CanaryReport {
+func canariesOf(found []archive.Canary, running *DetectorStatus, q CanaryQuery, now time.Time) []CanaryReport {
 	chosen := map[string]CanaryReport{}
 	for _, f := range found { // of each canary the last version stands last
+		if q.Version != "" && f.Version != q.Version {
+			continue
+		}
 		ended := running != nil
 		if !ended {
 			f.Until = now
@@ -71,7 +82,7 @@ func canariesOf(found []archive.Canary, running *DetectorStatus, id string, now 
 	}
 	if running != nil {
 		for _, r := range running.Running {
-			if !r.Canary || id != "" && r.ID != id {
+			if !r.Canary || q.ID != "" && r.ID != q.ID || q.Version != "" && r.Version != q.Version {
 				continue
 			}
 			c := archive.Canary{Detector: r.ID, Version: r.Version, Since: r.Since, Until: now}
@@ -85,7 +96,14 @@ func canariesOf(found []archive.Canary, running *DetectorStatus, id string, now 
 	}
 	var all []CanaryReport
 	for _, name := range slices.Sorted(maps.Keys(chosen)) {
-		all = append(all, chosen[name])
+		r := chosen[name]
+		if !q.Since.IsZero() {
+			r.Since = q.Since
+		}
+		if !q.Until.IsZero() {
+			r.Until = q.Until
+		}
+		all = append(all, r)
 	}
 	return all
 }

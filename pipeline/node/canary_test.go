@@ -35,11 +35,18 @@ func TestACanaryIsComparedFromWhenItWasLoadedAndNotAfterItEnded(t *testing.T) {
 		{"a node", running, "", []CanaryReport{report("a", "a2", -3, 0, false), report("b", "b2", -7, -6, true), report("c", "c1", -5, 0, false)}},
 		{"no node", nil, "", []CanaryReport{report("a", "a2", -3, 0, false), report("b", "b2", -7, 0, false)}},
 	} {
-		if diff := cmp.Diff(c.want, canariesOf(found, c.running, c.id, now)); diff != "" {
+		if diff := cmp.Diff(c.want, canariesOf(found, c.running, CanaryQuery{ID: c.id}, now)); diff != "" {
 			t.Errorf("%s: -want +got\n%s", c.name, diff)
 		}
 	}
-	if diff := cmp.Diff([]CanaryReport{report("c", "c1", -5, 0, false)}, canariesOf(nil, running, "c", now)); diff != "" {
+	if diff := cmp.Diff([]CanaryReport{report("c", "c1", -5, 0, false)}, canariesOf(nil, running, CanaryQuery{ID: "c"}, now)); diff != "" {
 		t.Errorf("one of them: -want +got\n%s", diff)
+	}
+	asked := CanaryQuery{ID: "a", Version: "a1", Since: at(-30), Until: at(-4)}
+	if diff := cmp.Diff([]CanaryReport{report("a", "a1", -30, -4, true)}, canariesOf(found[:2], running, asked, now)); diff != "" {
+		t.Errorf("an old version in a time that is chosen: -want +got\n%s", diff)
+	}
+	if none := canariesOf(nil, running, CanaryQuery{ID: "c", Version: "c0"}, now); len(none) > 0 {
+		t.Errorf("another version than the one that runs: %v", none)
 	}
 }
