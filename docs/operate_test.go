@@ -109,6 +109,7 @@ func TestThePageHasEveryMetric(t *testing.T) {
 		t.Fatal(err)
 	}
 	changes.New(changes.Options{Kafka: kafka, Registerer: n})
+	node.HeartbeatMetrics(n, &revoke.Heartbeat{})
 	var got []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `(estop_[a-z_]+)` \\|").FindAllStringSubmatch(section(t, "## Watch", "## Files"), -1) {
 		got = append(got, m[1])

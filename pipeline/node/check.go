@@ -26,6 +26,7 @@ func (c Config) problems() []problem {
 	found.port("clickhouse.port", c.ClickHouse.Port)
 	found.port("nats.port", c.NATS.Port)
 	found.between("nats.replicas", int64(c.NATS.Replicas), 1, 5)
+	c.Revoke.check(&found)
 	found.positive("detect.checkpoint", c.Detect.Checkpoint)
 	found.positive("detect.samples", c.Detect.Samples)
 	found.positive("detect.maxahead", c.Detect.MaxAhead)

@@ -16,6 +16,7 @@ type Config struct {
 	Dir        string     `config:"dir"`
 	Kafka      Kafka      `config:"kafka"`
 	NATS       NATS       `config:"nats"`
+	Revoke     Revoke     `config:"revoke"`
 	ClickHouse ClickHouse `config:"clickhouse"`
 	Keys       Keys       `config:"keys"`
 	Detectors  Detectors  `config:"detectors"`
@@ -131,6 +132,7 @@ func Default() Config {
 		Dir:        "estop-data",
 		Kafka:      Kafka{Partitions: 8, Replicas: 1, Retention: 24 * time.Hour, MaxBytes: 256 << 20},
 		NATS:       NATS{User: "detector", Replicas: 1},
+		Revoke:     Revoke{Heartbeat: time.Second},
 		ClickHouse: ClickHouse{Protocol: "http", Database: "estop", User: "default"},
 		Detectors:  Detectors{Catalog: true},
 		Detect: Detect{

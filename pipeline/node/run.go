@@ -177,6 +177,11 @@ func (n *running) detect(ctx context.Context) error {
 		Kafka: n.kafka, Folders: changes.Folders{Dir: n.Detectors.Dir, BuiltIn: n.Detectors.Catalog, Version: Version()},
 		Log: n.log, Registerer: n.registry,
 	})
+	stopHeartbeat, err := n.startHeartbeat(ctx, signer)
+	if err != nil {
+		return err
+	}
+	defer stopHeartbeat()
 	plan, err := n.loadDetectors()
 	if err != nil {
 		return err

@@ -1,0 +1,87 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/estop-project/estop/revoke"
+)
+
+// Revoke tunes how guards learn of revocations.
+type Revoke struct {
+	Heartbeat time.Duration `config:"heartbeat"` // from one to the next; 0: none
+}
+
+const minHeartbeat = 10 * time.Millisecond
+
+func (r Revoke) check(found *problems) {
+	if r.Heartbeat != 0 && (r.Heartbeat < minHeartbeat || r.Heartbeat > revoke.MaxInterval) {
+		found.add("revoke.heartbeat", fmt.Sprintf("%v is neither 0 nor between %v and %v", r.Heartbeat, minHeartbeat, revoke.MaxInterval))
+	}
+}
+
+// startHeartbeat sends heartbeats beside the detect role until stop is called, if they are wanted.
+func (n *running) startHeartbeat(ctx context.Context, signer revoke.Signer) (stop func(), err error) {
+	if n.Revoke.Heartbeat == 0 {
+		return func() {}, nil
+	}
+	verifier, err := n.guardsVerifier(signer)
+	if err != nil {
+		return nil, err
+	}
+	h, err := revoke.NewHeartbeat(n.nats, revoke.HeartbeatOptions{
+		Name: publisherName(), Signer: signer, Verifier: verifier, Interval: n.Revoke.Heartbeat, Logger: n.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	HeartbeatMetrics(n.registry, h)
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.Run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}, nil
+}
+
+// guardsVerifier trusts what guards trust: while keys change, more than the key that signs now.
+func (c Config) guardsVerifier(signer revoke.Signer) (revoke.Verifier, error) {
+	v := signer.Verifier()
+	file, err := revoke.LoadVerifier(c.VerifierPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return v, nil
+	}
+	maps.Copy(v.Keys, file.Keys)
+	return v, err
+}
+
+// publisherName tells the processes of an installation apart.
+func publisherName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("detect-%s-%d", host, os.Getpid())
+}
+
+// HeartbeatMetrics registers the counts of h.
+func HeartbeatMetrics(reg prometheus.Registerer, h *revoke.Heartbeat) {
+	counter := func(name, help string, count func() uint64) {
+		promauto.With(reg).NewCounterFunc(prometheus.CounterOpts{Namespace: "estop", Subsystem: "revoke", Name: name, Help: help},
+			func() float64 { return float64(count()) })
+	}
+	counter("heartbeats_total", "Heartbeats sent to the guards.", h.Sent)
+	counter("heartbeats_failed_total", "Heartbeats that were due and not sent, because the stream of revocations could not be read.", h.Failed)
+}
