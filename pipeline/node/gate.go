@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,8 +34,18 @@ type GateOptions struct {
 	Tenants []string // whose calls come; none: those of all
 	// FailOpen lets calls pass on what is known while the revocations are out of reach.
 	FailOpen bool
+	// FailClosed chooses the calls that fail closed in place of FailOpen, which is for all.
+	FailClosed func(*guard.Call) bool
 	// MaxStale is for how long what is known is enough where the gate fails closed.
 	MaxStale time.Duration
+}
+
+// failClosed reports whether a call is denied while the revocations are out of reach.
+func (o GateOptions) failClosed(c *guard.Call) bool {
+	if o.FailClosed != nil {
+		return o.FailClosed(c)
+	}
+	return !o.FailOpen
 }
 
 // Gate is what every gate stands on: a guard that hears the kill switch, a way for its calls to
@@ -44,11 +55,14 @@ type Gate struct {
 	Emitter  *emit.Emitter
 	Registry *prometheus.Registry
 
-	nats    *nats.Conn
-	metrics *http.Server // nil: not served
-	stop    context.CancelFunc
-	done    sync.WaitGroup
-	log     *slog.Logger
+	nats     *nats.Conn
+	metrics  *http.Server // nil: not served
+	draining atomic.Bool
+
+	metricsAddr string
+	stop        context.CancelFunc
+	done        sync.WaitGroup
+	log         *slog.Logger
 }
 
 // StartGate finds the node that c means and stands a gate to it. NATS and Kafka need not answer:
@@ -95,13 +109,12 @@ func (g *Gate) start(ctx context.Context, c Config, o GateOptions, addr string) 
 	}
 	g.Guard, err = guard.New(guard.Options{
 		Name: o.Name, Conn: g.nats, Verifier: verifier, Tenants: o.Tenants, All: len(o.Tenants) == 0,
-		FailClosedUntilSynced: !o.FailOpen, MaxStale: o.MaxStale,
-		FailClosed: func(*guard.Call) bool { return !o.FailOpen },
-		Logger:     g.log,
+		FailClosedUntilSynced: true, MaxStale: o.MaxStale, FailClosed: o.failClosed, Logger: g.log,
 	})
 	if err != nil {
 		return err
 	}
+	g.Registry.MustRegister(guardMetrics{g.Guard})
 	if err := g.serveMetrics(addr); err != nil {
 		return err
 	}
@@ -160,14 +173,15 @@ func (g *Gate) serveMetrics(addr string) error {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !g.Guard.Synced() || !g.nats.IsConnected() {
-			http.Error(w, "the revocations are out of reach", http.StatusServiceUnavailable)
+		if err := g.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ready")
 	})
 	g.metrics = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	g.log.Info("metrics are served", "addr", l.Addr().String())
+	g.metricsAddr = l.Addr().String()
+	g.log.Info("metrics are served", "addr", g.metricsAddr)
 	g.done.Go(func() {
 		if err := g.metrics.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			g.log.Error("metrics server", "error", err)
@@ -175,6 +189,23 @@ func (g *Gate) serveMetrics(addr string) error {
 	})
 	return nil
 }
+
+// Ready says why new calls should go elsewhere; nil: they are welcome.
+func (g *Gate) Ready() error {
+	switch {
+	case g.draining.Load():
+		return errors.New("the gate is about to end")
+	case !g.Guard.Synced() || !g.nats.IsConnected():
+		return errors.New("the revocations are out of reach")
+	}
+	return nil
+}
+
+// Drain makes Ready say that the gate is about to end. The guard goes on.
+func (g *Gate) Drain() { g.draining.Store(true) }
+
+// MetricsAddr is where metrics are served; empty: nowhere.
+func (g *Gate) MetricsAddr() string { return g.metricsAddr }
 
 // Close reports the last calls and ends the connections.
 func (g *Gate) Close() {

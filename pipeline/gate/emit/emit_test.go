@@ -18,6 +18,8 @@ import (
 	"github.com/estop-project/estop/pipeline/embedded/kafka"
 	"github.com/estop-project/estop/pipeline/gate/emit"
 	"github.com/estop-project/estop/pipeline/telemetry"
+	"github.com/estop-project/estop/revoke/gate"
+	"github.com/estop-project/estop/revoke/guard"
 )
 
 // broker is a Kafka with the topics of estop.
@@ -122,6 +124,34 @@ func decode(t *testing.T, r *kgo.Record) *telemetry.Call {
 		t.Fatalf("%v: %s", err, r.Value)
 	}
 	return c.Clone()
+}
+
+func TestWhatAGateSawIsACall(t *testing.T) {
+	kafka := broker(t)
+	e, err := emit.New(emit.Options{Kafka: kafka})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	e.Seen(gate.Seen{
+		Call: guard.Call{
+			Tenant: "acme", Agent: "bot", Identity: "role", Session: "s", Chain: []string{"root", "bot"}, Resource: "/x", Action: "GET",
+		},
+		Time: now, Outcome: gate.Failed, Latency: time.Second, BytesIn: 1, BytesOut: 2, Traceparent: "00-1", Revocation: "r1", Kind: "http",
+	})
+	if err := closeIn(t, e, 20*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	got := decode(t, read(t, kafka, 1)[0])
+	want := &telemetry.Call{
+		ID: got.ID, Time: now.UnixNano(), Tenant: []byte("acme"), Agent: []byte("bot"), Identity: []byte("role"), Session: []byte("s"),
+		Chain: [][]byte{[]byte("root"), []byte("bot")}, Action: []byte("GET"), Resource: []byte("/x"), Outcome: telemetry.OutcomeError,
+		Latency: time.Second, BytesIn: 1, BytesOut: 2, Traceparent: []byte("00-1"),
+		Context: []telemetry.Pair{{Key: []byte("gate"), Value: []byte("http")}, {Key: []byte("revocation"), Value: []byte("r1")}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(got.ID) != 36 {
+		t.Error(diff, string(got.ID))
+	}
 }
 
 func TestAnAgentCannotHideACallByNamesThatCannotBeRead(t *testing.T) {
