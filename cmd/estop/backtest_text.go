@@ -60,7 +60,7 @@ func writeHits(out io.Writer, r *backtest.Report) {
 		line("all", "", "", "", "", r.AgentDays.Known, &r.All)
 	}
 	w.Flush()
-	fmt.Fprintln(out, "\nNobody labelled these calls: this is a hit rate. Which hits are false only you can say.")
+	fmt.Fprintln(out, "\nNobody labelled these calls: this is a hit rate. Which hits are false only you can say; if all are, it is the rate of false kills.")
 }
 
 func rate(x float64, units int) string {

@@ -111,7 +111,7 @@ func writeCosts(w io.Writer, r *detector.LintReport) {
 	row := func(name, ns, bytes, kills string) {
 		fmt.Fprintf(w, "%-*s  %9s  %14s  %s\n", width, name, ns, bytes, kills)
 	}
-	row("detector", "ns a call", "bytes an agent", "false kills a day among 1000 agents")
+	row("detector", "ns a call", "bytes an agent", "false kills allowed a day among 1000 agents")
 	for _, c := range append(slices.Clone(r.Costs), r.Total) {
 		row(cmp.Or(c.Detector, all), fmt.Sprintf("%.0f", c.NsCall), fmt.Sprintf("%.0f", c.BytesAgent), kills(c))
 	}

@@ -3,6 +3,7 @@ package backtest
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -330,5 +331,52 @@ response: {action: revoke, scope: agent, for: 15m}
 	}
 	if c := r.Comparison.Detectors[0]; c.Before != 3 || c.Now != 2 || c.Both != 2 || c.OnlyBefore != 1 || c.Differences[0].Entity != "a1" {
 		t.Errorf("beside the detector without it: %+v", c)
+	}
+}
+
+// Without a baseline nothing is said, and least of all that all is well: beenuar/AiSOC#606. A report counts whom it does
+// not know beside whom it does, gives no rate where nobody is known, and calls no hit false, for nobody labelled the calls.
+func TestComplaint10WhoIsNotKnownIsNeverCalledNormal(t *testing.T) {
+	const text = `id: pace
+title: More calls than usual
+mode: enforce
+baseline: [{feature: "count(calls, 10s)"}]
+budget: 1 per 1000 agent-days
+warmup: {calls: 50, slots: 10, time: 1d}
+response: {action: revoke, scope: agent, for: 15m}
+`
+	var calls []*telemetry.Call
+	for i := range 40 {
+		calls = append(calls, &telemetry.Call{
+			ID: fmt.Appendf(nil, "call-%d", i), Tenant: []byte("t"), Agent: []byte("rookie"), Action: []byte("read"),
+			Time: began.Add(time.Duration(i) * 30 * time.Second).UnixNano(),
+		})
+	}
+	set := complained(t, text)
+	r, err := Run(t.Context(), memory(calls), set, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := r.Detectors[0]
+	if d.Entities != 1 || d.Known != 0 || d.Exposure != (Exposure{All: 1}) || d.Within != nil || d.Value != 0 || d.Upper != 0 {
+		t.Errorf("%+v", d)
+	}
+	written, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(written), "false_") || strings.Contains(string(written), "normal") {
+		t.Errorf("the report calls something false or normal: %s", written)
+	}
+	e, err := Explain(t.Context(), memory(calls), set, Asked{Agent: "rookie"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := e.Detectors[0]
+	if want := "this agent is not known yet: 40 of 50 calls, 39 of 10 slots, 0.0d of 1.0d; nothing is said of it, never that it is normal"; x.Verdict != "not_known" || x.Why != want {
+		t.Errorf("%s: %s\nwant %s", x.Verdict, x.Why, want)
+	}
+	if f := x.Account.Features[0]; f.Known || f.LogP != 0 || f.Expected != 0 || strings.Contains(SampleText(&f.Sample), "p ") {
+		t.Errorf("a feature of whom it does not know: %s", SampleText(&f.Sample))
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/shard"
-	"github.com/estop-project/estop/pipeline/telemetry"
 )
 
 const limit = `id: limit
@@ -102,41 +101,6 @@ response: {action: revoke, scope: agent, for: 15m}
 
 // habit is an agent that calls every five seconds.
 func habit(n int) []sent { return burst(n, "a", 0, 5*time.Second) }
-
-func TestComplaint10AColdStartIsNotKnownAndNeverNormal(t *testing.T) {
-	p := plan(t, learned)
-	attack := burst(400, "rookie", 0, 10*time.Millisecond)
-	cold := judged(t, p, attack)
-	if cold.calls.Known("learned", detector.ByAgent, &attack[0].Call) {
-		t.Error("an agent of four seconds is known")
-	}
-	if len(cold.found) != 0 {
-		t.Errorf("%d detections of an agent that is not known", len(cold.found))
-	}
-	if cold.calls.Known("learned", detector.ByAgent, &telemetry.Call{Tenant: []byte("t1"), Agent: []byte("never seen")}) {
-		t.Error("an agent that was never seen is known")
-	}
-	// A sample of it says that nothing is known, and gives no expectation that could be
-	// mistaken for one.
-	run := newPair(p, shard.Options{SampleEvery: time.Second})
-	calls := number(burst(20, "rookie", 0, 3*time.Second))
-	for i := range calls {
-		run.take(&calls[i])
-	}
-	if len(run.samples) == 0 {
-		t.Fatal("no samples")
-	}
-	for _, s := range run.samples {
-		if s.Known || s.Expected != 0 || s.Low != 0 || s.High != 0 || s.LogP != 0 {
-			t.Errorf("sample of an agent that is not known: %+v", s)
-		}
-	}
-	// Once it is known, the same attack is seen.
-	warm := judged(t, p, number(habit(400), burst(400, "a", 2010*time.Second, 10*time.Millisecond)))
-	if len(warm.found) != 1 || !warm.calls.Known("learned", detector.ByAgent, &habit(1)[0].Call) {
-		t.Errorf("%d detections of a known agent, want 1", len(warm.found))
-	}
-}
 
 func TestAnAgentThatDatesItsCallsBackIsJudgedLikeAnyOther(t *testing.T) {
 	p := plan(t, learned, strings.NewReplacer("learned", "spree", "count(calls, 10s)", "new(resource)").Replace(learned)+"slot: 10s\n")
