@@ -43,7 +43,7 @@ const (
 	CorrelateOrdered                         // of each member one, in their order
 )
 
-// Correlation is what makes one detection out of several of one entity.
+// Correlation is what makes one detection out of several that have one entity in common.
 type Correlation struct {
 	Of     []string // the members: ids or tags of detectors
 	Within time.Duration
@@ -52,11 +52,16 @@ type Correlation struct {
 	Count  int    // CorrelateCount, CorrelateDistinct
 	Text   string // of the condition, for explanations
 
-	members []uint64 // by index of Plan.Detectors: which members a detector is of, one bit for each
+	members   []uint64 // by index of Plan.Detectors: which members a detector is of, one bit for each
+	exchanged bool
 }
 
 // Members returns the members that detector i is of, one bit for each; 0: none.
 func (c *Correlation) Members(i int) uint64 { return c.members[i] }
+
+// Exchanged reports whether the detections come to the correlation through the exchange, because one of
+// its detectors groups by something else. All of them come that way then, so that they keep one order.
+func (c *Correlation) Exchanged() bool { return c.exchanged }
 
 // correlation reads what a correlation makes of the detections of others.
 func (r *reader) correlation(o object, d *draft) {
@@ -92,13 +97,13 @@ func (r *reader) correlation(o object, d *draft) {
 		c.Within, _ = r.duration(v, "within", time.Second, maxCorrelated)
 	}
 	if v := r.need(o, what, "condition"); v != nil {
-		r.combination(v, c)
+		r.combination(v, d.GroupBy, c)
 		c.Text = fmt.Sprintf("%s within %s", c.Text, formatDuration(c.Within))
 	}
 }
 
-// combination reads the condition of a correlation.
-func (r *reader) combination(n *yaml.Node, c *Correlation) {
+// combination reads the condition of a correlation that groups by by.
+func (r *reader) combination(n *yaml.Node, by Entity, c *Correlation) {
 	const what = "the condition of a correlation"
 	if n.Kind == yaml.ScalarNode {
 		if i, ok := r.choice(n, what, orderWords); ok {
@@ -128,7 +133,10 @@ func (r *reader) combination(n *yaml.Node, c *Correlation) {
 		}
 		if v := r.need(o, "distinct", "field"); v != nil {
 			if i, ok := r.choice(v, "field", signFields); ok {
-				c.Field = signFields[i]
+				if c.Field = signFields[i]; by.names(c.Field) {
+					r.fail(v, "count another field, or write another group_by, such as tenant",
+						"distinct(%s) says nothing: the correlation groups by %s, so it is always the same", c.Field, by)
+				}
 			}
 		}
 		if v := r.need(o, "distinct", "count"); v != nil {
@@ -185,14 +193,12 @@ func (d *draft) missing(name string, all []*draft) (msg, hint string) {
 		switch {
 		case m.Correlation != nil:
 			others = "a correlation cannot be made of the correlation " + strconv.Quote(m.ID)
-		case m.GroupBy != d.GroupBy:
-			others = fmt.Sprintf("%q groups by %s, the correlation by %s; both must be the same", m.ID, m.GroupBy, d.GroupBy)
 		default:
 			return "", ""
 		}
 	}
 	if others != "" {
-		return others, "write other detectors, or another group_by"
+		return others, "name what that one is made of"
 	}
 	return fmt.Sprintf("no detector has the id or the tag %q", shorten(name)), didYouMean(name, ids)
 }
@@ -206,12 +212,13 @@ func (p *Plan) resolve() {
 		c := *d.Correlation
 		c.members = make([]uint64, len(p.Detectors))
 		for i, m := range p.Detectors {
-			if m.Canary || m.Correlation != nil || m.GroupBy != d.GroupBy {
+			if m.Canary || m.Correlation != nil {
 				continue
 			}
 			for bit, name := range c.Of {
 				if m.ID == name || slices.Contains(m.Tags, name) {
 					c.members[i] |= 1 << bit
+					c.exchanged = c.exchanged || m.GroupBy != d.GroupBy
 				}
 			}
 		}

@@ -40,6 +40,12 @@ func (e Entity) fixes(f Field) bool {
 	return f == partner.Field() || pair && f == FieldAgent
 }
 
+// names says whether all that has the entity in common has the same value of what detections are counted by.
+func (e Entity) names(signField string) bool {
+	partner, pair := e.Partner()
+	return signField == partner.String() || pair && signField == ByAgent.String()
+}
+
 // grouping reads what a detector groups by: an entity, or the pair of an agent and another one.
 func (r *reader) grouping(n *yaml.Node, d *draft) {
 	if n.Kind != yaml.SequenceNode {

@@ -23,7 +23,7 @@ type checkpoint struct {
 	origins watermarks
 }
 
-const markerVersion = 2
+const markerVersion = 3
 
 var errMarker = errors.New("garbled checkpoint marker")
 
@@ -55,10 +55,10 @@ func appendMarker(b []byte, c checkpoint) []byte {
 	b = binary.AppendVarint(b, c.next)
 	b = binary.AppendUvarint(b, uint64(len(c.origins)))
 	for at, last := range c.origins {
-		b = append(b, byte(at.by))
-		b = binary.AppendVarint(b, int64(at.partition))
-		b = binary.AppendVarint(b, last.offset)
-		b = binary.AppendVarint(b, int64(last.index))
+		b = append(b, byte(at.what), byte(at.by))
+		for _, v := range []int64{int64(at.partition), last.offset, int64(last.index), int64(last.part)} {
+			b = binary.AppendVarint(b, v)
+		}
 	}
 	return b
 }
@@ -85,14 +85,13 @@ func parseMarker(b []byte) (checkpoint, error) {
 	}
 	b = b[n:]
 	for range count {
-		if len(b) == 0 {
+		if len(b) < 2 || b[0] >= byte(traffics) {
 			return c, errMarker
 		}
-		by := detector.Entity(b[0])
-		b = b[1:]
-		partition := int32(varint())
-		offset := varint()
-		c.origins[stream{by, partition}] = reached{offset, int32(varint())}
+		from := stream{what: traffic(b[0]), by: detector.Entity(b[1])}
+		b = b[2:]
+		from.partition = int32(varint())
+		c.origins[from] = reached{varint(), int32(varint()), int32(varint())}
 	}
 	if b == nil || len(b) > 0 {
 		return c, errMarker

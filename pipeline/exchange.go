@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,15 +45,30 @@ func parseOrigin(r *kgo.Record) (origin, error) {
 		if r.Headers[i].Key != headerOrigin || len(b) != originSize || int(b[0]) >= detector.Entities {
 			continue
 		}
-		return origin{
-			by:        detector.Entity(b[0]),
-			partition: int32(binary.BigEndian.Uint32(b[1:])),
-			offset:    int64(binary.BigEndian.Uint64(b[5:])),
-			index:     int32(binary.BigEndian.Uint32(b[13:])),
-			appended:  int64(binary.BigEndian.Uint64(b[17:])),
-		}, nil
+		return readOrigin(b), nil
 	}
 	return origin{}, fmt.Errorf("%s/%d@%d: %w", r.Topic, r.Partition, r.Offset, errOrigin)
+}
+
+// readOrigin reads the first originSize bytes of b.
+func readOrigin(b []byte) origin {
+	return origin{
+		by:        detector.Entity(b[0]),
+		partition: int32(binary.BigEndian.Uint32(b[1:])),
+		offset:    int64(binary.BigEndian.Uint64(b[5:])),
+		index:     int32(binary.BigEndian.Uint32(b[13:])),
+		appended:  int64(binary.BigEndian.Uint64(b[17:])),
+	}
+}
+
+// place is where the call stands in its stream.
+func (o origin) place() (stream, reached) {
+	return stream{exchangedCalls, o.by, o.partition}, reached{offset: o.offset, index: o.index}
+}
+
+// originOf is the origin of a call on its way to the shard of a grouping.
+func originOf(by detector.Entity, src shard.Source) origin {
+	return origin{by: by, partition: src.Partition, offset: src.Offset, index: int32(src.Index), appended: src.Appended}
 }
 
 // source is where the call stands in the topic of calls.
@@ -80,56 +96,89 @@ var contentProtobuf = kgo.RecordHeader{Key: telemetry.HeaderContentType, Value: 
 
 // record returns the call c on its way to the shard of its entity.
 func (p *packer) record(by detector.Entity, c *telemetry.Call, src shard.Source) *kgo.Record {
+	p.room()
+	from := p.call(by, c)
+	header := len(p.bytes)
+	p.bytes = originOf(by, src).append(p.bytes)
+	return p.pack(from, headerOrigin, header)
+}
+
+// packing is where the key and the value of a record begin.
+type packing struct{ key, value int }
+
+// room makes room for a record.
+func (p *packer) room() {
 	if cap(p.bytes)-len(p.bytes) < packedLeast {
 		p.bytes = make([]byte, 0, packedBytes)
 	}
 	if len(p.records) == cap(p.records) {
 		p.records, p.headers = make([]kgo.Record, 0, packedRecords), make([]kgo.RecordHeader, 0, 3*packedRecords)
 	}
-	o := origin{by: by, partition: src.Partition, offset: src.Offset, index: int32(src.Index), appended: src.Appended}
-	from := len(p.bytes)
+}
+
+// call writes key and value of a record.
+func (p *packer) call(by detector.Entity, c *telemetry.Call) packing {
+	key := len(p.bytes)
 	p.bytes = shard.AppendEntityKey(p.bytes, by, c)
 	value := len(p.bytes)
 	p.bytes = telemetry.AppendProto(p.bytes, c)
-	end := len(p.bytes)
-	p.bytes = o.append(p.bytes)
+	return packing{key, value}
+}
+
+// pack makes a record of what was written from on, with a header from end on.
+func (p *packer) pack(from packing, header string, end int) *kgo.Record {
 	stands := len(p.bytes)
 	h := len(p.headers)
-	p.headers = append(p.headers, contentProtobuf, kgo.RecordHeader{Key: headerOrigin, Value: p.bytes[end:stands:stands]})
+	p.headers = append(p.headers, contentProtobuf, kgo.RecordHeader{Key: header, Value: p.bytes[end:stands:stands]})
 	if p.place != nil {
 		p.bytes = appendPlace(p.bytes, *p.place)
 		p.headers = append(p.headers, kgo.RecordHeader{Key: headerPlace, Value: p.bytes[stands:len(p.bytes):len(p.bytes)]})
 	}
 	p.records = append(p.records, kgo.Record{
-		Topic: TopicExchange, Key: p.bytes[from:value:value], Value: p.bytes[value:end:end], Headers: p.headers[h:len(p.headers):len(p.headers)],
+		Topic: TopicExchange, Key: p.bytes[from.key:from.value:from.value], Value: p.bytes[from.value:end:end],
+		Headers: p.headers[h:len(p.headers):len(p.headers)],
 	})
 	return &p.records[len(p.records)-1]
 }
 
-// watermarks hold, for each grouping and partition of calls, the last call that reached an
-// exchange shard. A replay repeats exchange records; each counts once.
+// watermarks hold, for each stream into an exchange shard, the last place that reached it. A
+// replay repeats exchange records; each counts once.
 type watermarks map[stream]reached
 
-// stream is the calls of one partition on their way to the shards of one grouping. They
-// come in the order of their places.
+// stream is what comes from one partition for the shards of one grouping, in the order of its
+// places there.
 type stream struct {
+	what      traffic
 	by        detector.Entity
 	partition int32
 }
 
-// reached is the place of a call in its partition.
+// traffic is what a stream is made of.
+type traffic uint8
+
+const (
+	exchangedCalls traffic = iota
+	signsOfCalls           // from the shards of calls; places are those of the calls
+	signsOfGroups          // from the shards of the exchange; places are those of its records
+	traffics
+)
+
+// reached is a place in a stream.
 type reached struct {
 	offset int64
 	index  int32
+	part   int32 // of what one call led to, if that takes several records
 }
 
-// passed reports whether the origin was seen already, and remembers it if not.
-func (w watermarks) passed(o origin) bool {
-	from := stream{o.by, o.partition}
-	last, ok := w[from]
-	if ok && (o.offset < last.offset || o.offset == last.offset && o.index <= last.index) {
+func (r reached) compare(than reached) int {
+	return cmp.Or(cmp.Compare(r.offset, than.offset), cmp.Compare(r.index, than.index), cmp.Compare(r.part, than.part))
+}
+
+// passed reports whether the place was seen already, and remembers it if not.
+func (w watermarks) passed(from stream, at reached) bool {
+	if last, ok := w[from]; ok && at.compare(last) <= 0 {
 		return true
 	}
-	w[from] = reached{o.offset, o.index}
+	w[from] = at
 	return false
 }

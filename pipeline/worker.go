@@ -219,7 +219,7 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 			w.place = w.access.call(&w.call, src)
 		}
 		w.forward(ctx, w.shard.Call(&w.call, src), src, w.placed)
-		w.publish(ctx)
+		w.publish(ctx, src, judged{signsOfCalls, reached{offset: src.Offset, index: int32(src.Index)}})
 	}
 }
 
@@ -236,19 +236,27 @@ func (w *worker) keyed(r *kgo.Record) bool {
 
 // exchanged judges the call of a record of the exchange, unless it is a repetition.
 func (w *worker) exchanged(ctx context.Context, r *kgo.Record) {
-	from, err := parseOrigin(r)
+	told, signs, ok, err := parseSigns(r)
+	if ok && err == nil {
+		w.correlate(ctx, r, told, signs)
+		return
+	}
+	var from origin
+	if err == nil {
+		from, err = parseOrigin(r)
+	}
 	if err != nil {
 		w.deadLetter(ctx, r, &telemetry.BadCall{Reason: "bad_origin", Detail: err.Error()})
 		return
 	}
-	if w.origins.passed(from) {
+	if w.origins.passed(from.place()) {
 		return
 	}
 	w.decoder.Start(FormatOf(r), r.Value)
 	if w.decode(ctx, r) && !w.bad {
 		w.place, w.placed = placed(r)
 		w.shard.Grouped(from.by, &w.call, from.source(), r.Offset)
-		w.publish(ctx)
+		w.publish(ctx, from.source(), judged{signsOfGroups, reached{offset: r.Offset}})
 	}
 }
 
@@ -281,8 +289,9 @@ func (w *worker) forward(ctx context.Context, groups shard.Groups, src shard.Sou
 	}
 }
 
-// publish sends the detections out: the kill first, over NATS, then the records.
-func (w *worker) publish(ctx context.Context) {
+// publish sends out the detections that a call led to where it was judged: the kill first, over
+// NATS, then the records, then what is a sign for others.
+func (w *worker) publish(ctx context.Context, src shard.Source, at judged) {
 	if len(w.shard.Detections) == 0 {
 		return
 	}
@@ -290,6 +299,9 @@ func (w *worker) publish(ctx context.Context) {
 		w.detect.answer(ctx, w, &w.shard.Detections[i])
 	}
 	w.shard.Detections = w.shard.Detections[:0]
+	if len(w.shard.Signs) > 0 {
+		w.sendSigns(ctx, src, at)
+	}
 	w.flushSamples(ctx)
 }
 

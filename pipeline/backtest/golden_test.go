@@ -51,7 +51,7 @@ func TestRestChangesNoDetection(t *testing.T) {
 	got := playFleet(t, NewRunner(catalogue(t, 7*24*time.Hour), shard.Options{RestAfter: time.Minute}), func(r *Runner) {
 		if calls++; calls%20 == 0 {
 			r.calls.Dirty()
-			r.exchange.Dirty()
+			r.exchange.shards[0].Dirty()
 		}
 	})
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
@@ -92,12 +92,10 @@ func playFleet(t *testing.T, r *Runner, afterEach func(*Runner)) string {
 			out.WriteByte('\n')
 		}
 		afterEach(r)
-		for _, s := range [][]detector.Sample{r.calls.Samples, r.exchange.Samples} {
-			samples += len(s)
-			for i := range s {
-				observed += s[i].Observed
-				evidence += s[i].LogEvidence
-			}
+		samples += len(r.exchange.samples)
+		for i := range r.exchange.samples {
+			observed += r.exchange.samples[i].Observed
+			evidence += r.exchange.samples[i].LogEvidence
 		}
 	}
 	fmt.Fprintf(&out, "%d calls, %d samples, observed %.10g, log evidence %.10g\n", calls, samples, observed, evidence)

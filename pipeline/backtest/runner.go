@@ -15,13 +15,14 @@ import (
 // Runner is the detect role without Kafka: one shard for the calls and one for the
 // exchange, fed one call at a time.
 type Runner struct {
-	calls, exchange *shard.Shard
-	offset          int64
+	calls    *shard.Shard
+	exchange exchange
+	offset   int64
 }
 
 // NewRunner returns a runner that has seen nothing.
 func NewRunner(plan *detector.Plan, opt shard.Options) *Runner {
-	return &Runner{calls: shard.New(plan, opt), exchange: shard.New(plan, opt)}
+	return &Runner{calls: shard.New(plan, opt), exchange: newExchange(plan, opt, 1)}
 }
 
 // Call judges a call as if it had been appended at its own time, and returns the
@@ -29,21 +30,12 @@ func NewRunner(plan *detector.Plan, opt shard.Options) *Runner {
 func (r *Runner) Call(c *telemetry.Call) []shard.Detected {
 	src := shard.Source{Topic: "estop.calls", Offset: r.offset, Appended: c.Time}
 	r.offset++
-	r.calls.Detections = r.calls.Detections[:0]
-	r.exchange.Detections = r.exchange.Detections[:0]
-	r.calls.Samples, r.exchange.Samples = r.calls.Samples[:0], r.exchange.Samples[:0]
-	r.calls.Excuses, r.exchange.Excuses = r.calls.Excuses[:0], r.exchange.Excuses[:0]
-	groups := r.calls.Call(c, src)
-	for by := range groups.All() {
-		r.exchange.Grouped(by, c, src, src.Offset)
-	}
-	r.calls.Detections = append(r.calls.Detections, r.exchange.Detections...)
-	return r.calls.Detections
+	return r.exchange.deliver(r.calls, r.calls.Call(c, src), c, src)
 }
 
 // Known reports whether the detector's baseline of the call's entity has seen enough to speak.
 func (r *Runner) Known(detectorID string, by detector.Entity, c *telemetry.Call) bool {
-	s := r.exchange
+	s := r.exchange.shards[0]
 	if by.Local() {
 		s = r.calls
 	}
@@ -53,7 +45,7 @@ func (r *Runner) Known(detectorID string, by detector.Entity, c *telemetry.Call)
 // Checkpoint is what a runner has learned so far, as production writes it to the state topic.
 // Any number of runners can go on from it.
 type Checkpoint struct {
-	offset          int64
+	offset, sent    int64
 	calls, exchange map[string][]byte // by entity
 }
 
@@ -62,14 +54,14 @@ type Checkpoint struct {
 // all of them. What is written goes into the checkpoint, which must be given to all calls of Settle or
 // to none; nil drops it.
 func (r *Runner) Settle(into *Checkpoint) {
-	calls, exchange := r.calls.Dirty(), r.exchange.Dirty()
+	calls, exchange := r.calls.Dirty(), r.exchange.shards[0].Dirty()
 	if into == nil {
 		return
 	}
 	if into.calls == nil {
 		into.calls, into.exchange = map[string][]byte{}, map[string][]byte{}
 	}
-	into.offset = r.offset
+	into.offset, into.sent = r.offset, r.exchange.sent
 	for _, s := range calls {
 		into.calls[s.Key] = s.Value
 	}
@@ -81,8 +73,8 @@ func (r *Runner) Settle(into *Checkpoint) {
 // Resume returns a runner that goes on from a checkpoint, as production does after a restart.
 func Resume(plan *detector.Plan, opt shard.Options, from *Checkpoint) (*Runner, error) {
 	r := NewRunner(plan, opt)
-	r.offset = from.offset
-	for s, states := range map[*shard.Shard]map[string][]byte{r.calls: from.calls, r.exchange: from.exchange} {
+	r.offset, r.exchange.sent = from.offset, from.sent
+	for s, states := range map[*shard.Shard]map[string][]byte{r.calls: from.calls, r.exchange.shards[0]: from.exchange} {
 		for _, key := range slices.Sorted(maps.Keys(states)) {
 			if err := s.Restore(shard.EntityState{Key: key, Value: states[key]}); err != nil {
 				return nil, fmt.Errorf("cannot go on from a checkpoint: %w", err)

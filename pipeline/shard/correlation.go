@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -23,19 +24,40 @@ type correlated struct {
 // sign is a detection that counts for a correlation.
 type sign struct {
 	at       int64
+	place    callPlace
 	detector string
 	id       string
 	firstBad string
 	value    uint64 // hash of what is counted; 0 where nothing is
 }
 
+// callPlace says where the call of a sign stands in the logs of all agents: when it was appended, and where.
+type callPlace struct {
+	log       int64
+	partition int32
+	position
+}
+
+func placeOf(src Source) callPlace {
+	return callPlace{src.Appended, src.Partition, position{src.Offset, int32(src.Index)}}
+}
+
+func (p callPlace) compare(q callPlace) int {
+	return cmp.Or(cmp.Compare(p.log, q.log), cmp.Compare(p.partition, q.partition), p.position.compare(q.position))
+}
+
 // mostSigns bounds what a correlation keeps of one entity: the oldest goes.
 const mostSigns = 128
 
-// correlate gives the detections of the entity from the index on, which the call at t led to, to the correlations.
+// correlate gives the detections of the entity from the index on, which the call at t led to, to the correlations
+// whose signs are all found here. Their time is the latest of the entity's calls: an agent that dates its calls back
+// must not keep its detections apart by it.
 func (s *Shard) correlate(e *entity, from int, c *telemetry.Call, t int64, src Source) {
 	signs := s.Detections[from:]
 	for _, r := range s.correlations[e.key[0]] {
+		if r.Correlation.Exchanged() {
+			continue
+		}
 		if len(r.overrides) > 0 {
 			r = r.override(s.bits)
 		}
@@ -43,32 +65,63 @@ func (s *Shard) correlate(e *entity, from int, c *telemetry.Call, t int64, src S
 			continue
 		}
 		for i := range signs {
-			if r.Correlation.Members(signs[i].Index) != 0 { // of canaries never
-				s.sign(r, e, &signs[i].Detection, c, t, src)
+			if d := &signs[i]; r.Correlation.Members(d.Index) != 0 { // of canaries never
+				s.sign(r, e, sign{at: e.last, detector: d.Detector, id: d.ID, firstBad: d.FirstBad}, c, t, src)
 			}
 		}
 	}
 }
 
-// sign takes a detection in. Its time is the latest of the entity's calls: an agent that dates its calls back must not
-// keep its detections apart by it.
-func (s *Shard) sign(r *rule, e *entity, d *detector.Detection, c *telemetry.Call, t int64, src Source) {
+// sign takes in a sign that the call at t led to.
+func (s *Shard) sign(r *rule, e *entity, sg sign, c *telemetry.Call, t int64, src Source) {
 	k := e.correlated(r)
-	k.latest = max(k.latest, e.last)
+	k.latest = max(k.latest, sg.at)
 	if k.quiet.holds(k.latest, src.Appended) {
 		return
 	}
-	sg := sign{at: k.latest, detector: d.Detector, id: d.ID, firstBad: d.FirstBad, value: signValue(r.Correlation, d)}
-	k.signs = slices.DeleteFunc(k.signs, func(old sign) bool {
-		return old.at <= k.latest-int64(r.Correlation.Within) || r.Correlation.Kind == detector.CorrelateDistinct && old.value == sg.value
-	})
-	if len(k.signs) == mostSigns {
-		k.signs = slices.Delete(k.signs, 0, 1)
-	}
-	k.signs = append(k.signs, sg)
+	sg.place, sg.value = placeOf(src), signValue(r.Correlation, sg.detector, c)
+	s.insert(k, sg)
 	if s.complete(r, k) && r.FiresAt(k.latest) {
 		s.detectCorrelated(r, e, k, c, t, src)
 	}
+}
+
+// insert puts a sign among the others and lets those go that count no more.
+//
+// Signs from several partitions come in any order. They stand in that of their calls in the log, and none is older
+// than one before it: a call that is dated back counts when it came. So what signs make together does not depend on
+// which of them came first.
+func (s *Shard) insert(k *correlated, sg sign) {
+	c := k.rule.Correlation
+	i := len(k.signs)
+	if c.Exchanged() {
+		for i > 0 && s.precedes(&sg, &k.signs[i-1]) {
+			i--
+		}
+	} else {
+		sg.at = k.latest
+	}
+	k.signs = slices.Insert(k.signs, i, sg)
+	for j := max(i, 1); j < len(k.signs); j++ {
+		k.signs[j].at = max(k.signs[j].at, k.signs[j-1].at)
+	}
+	k.latest = max(k.latest, k.signs[len(k.signs)-1].at)
+	kept := k.signs[:0]
+	for j := range k.signs {
+		again := func(later sign) bool { return later.value == k.signs[j].value }
+		if k.signs[j].at > k.latest-int64(c.Within) && (c.Kind != detector.CorrelateDistinct || !slices.ContainsFunc(k.signs[j+1:], again)) {
+			kept = append(kept, k.signs[j])
+		}
+	}
+	clear(k.signs[len(kept):])
+	if k.signs = kept; len(kept) > mostSigns {
+		k.signs = slices.Delete(k.signs, 0, 1)
+	}
+}
+
+// precedes orders signs; of one call by what found them, as a shard does.
+func (s *Shard) precedes(a, b *sign) bool {
+	return cmp.Or(a.place.compare(b.place), cmp.Compare(s.indexes[a.detector], s.indexes[b.detector])) < 0
 }
 
 func (s *Shard) complete(r *rule, k *correlated) bool {
@@ -80,29 +133,27 @@ func (s *Shard) complete(r *rule, k *correlated) bool {
 	return r.Correlation.Complete(members, values)
 }
 
-// signValue hashes what a correlation counts of a detection.
-func signValue(c *detector.Correlation, d *detector.Detection) uint64 {
+// signValue hashes what a correlation counts of a detection that a call led to.
+func signValue(c *detector.Correlation, found string, call *telemetry.Call) uint64 {
 	if c.Kind != detector.CorrelateDistinct {
 		return 0
 	}
-	value := d.Agent
+	value := call.Agent
 	switch c.Field {
 	case "detector":
-		value = d.Detector
+		return xxhash.Sum64String(found)
 	case "identity":
-		value = d.Identity
+		value = call.Identity
 	case "session":
-		value = d.Session
+		value = call.Session
 	case "action":
-		value = d.Action
+		value = call.Action
 	case "resource":
-		value = d.Resource
+		value = call.Resource
 	case "chain_root":
-		if len(d.Chain) > 0 {
-			value = d.Chain[0]
-		}
+		value = call.Root()
 	}
-	return xxhash.Sum64String(value)
+	return xxhash.Sum64(value)
 }
 
 // detectCorrelated writes the detection that several make together.
@@ -140,6 +191,8 @@ func (e *entity) appendCorrelations(b []byte) []byte {
 		b = binary.AppendUvarint(b, uint64(len(k.signs)))
 		for _, sg := range k.signs {
 			b = binary.AppendVarint(b, sg.at)
+			b = binary.AppendVarint(binary.AppendVarint(b, sg.place.log), int64(sg.place.partition))
+			b = appendPosition(b, sg.place.position)
 			for _, text := range []string{sg.detector, sg.id, sg.firstBad} {
 				b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
 			}
@@ -157,7 +210,7 @@ func (s *Shard) loadCorrelations(e *entity, r *reader) {
 		k.quiet = quiet{r.varint(), r.varint()}
 		k.graded.load(r)
 		for n := r.uvarint(); n > 0 && r.err == nil; n-- {
-			sg := sign{at: r.varint()}
+			sg := sign{at: r.varint(), place: callPlace{r.varint(), int32(r.varint()), r.position()}}
 			for _, text := range []*string{&sg.detector, &sg.id, &sg.firstBad} {
 				*text = string(r.bytes(r.uvarint()))
 			}

@@ -156,7 +156,7 @@ func TestReplayedCallsChangeNothing(t *testing.T) {
 // that they had.
 func TestACrashRepeatsTheSameIDs(t *testing.T) {
 	plan := every(t)
-	joined := 0
+	joined, together := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		calls := logs().Draw(t, "log")
 		whole, crashed := newPair(plan, small), newPair(plan, small)
@@ -167,10 +167,11 @@ func TestACrashRepeatsTheSameIDs(t *testing.T) {
 			whole.take(&calls[i])
 		}
 		states := map[string][]byte{}
+		var marked marker
 		for i := range calls[:crash+1] {
 			if i == saved {
 				crashed.save()
-				states = maps.Clone(crashed.states)
+				states, marked = maps.Clone(crashed.states), crashed.marker()
 			}
 			if i == torn { // of the next save only some entities reached the log
 				crashed.save()
@@ -186,15 +187,16 @@ func TestACrashRepeatsTheSameIDs(t *testing.T) {
 		}
 		joined += joinedGroups(states)
 		before := crashed.found
-		crashed = newPair(plan, small)
-		crashed.states = states
-		crashed.restart(t, small)
+		crashed = crashed.crash(t, small, states, marked)
 		for i := range calls[saved:] {
 			crashed.take(&calls[saved+i])
 		}
 		all := map[string]bool{}
 		for _, d := range append(before, crashed.found...) {
 			all[d.ID] = true
+			if d.Detector == "together" {
+				together++
+			}
 		}
 		want := map[string]bool{}
 		for _, d := range whole.found {
@@ -204,7 +206,7 @@ func TestACrashRepeatsTheSameIDs(t *testing.T) {
 			t.Fatalf("ids differ:\n%s", diff)
 		}
 	})
-	if joined == 0 {
-		t.Error("no group survived a crash: the logs show nothing of them")
+	if joined == 0 || together == 0 {
+		t.Error("no group survived a crash, or no detections met through the exchange: the logs show nothing of them")
 	}
 }

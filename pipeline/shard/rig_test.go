@@ -19,15 +19,19 @@ import (
 // plan compiles one detector.
 func plan(t testing.TB, texts ...string) *detector.Plan {
 	t.Helper()
-	files := fstest.MapFS{}
-	for i, text := range texts {
-		files[fmt.Sprintf("%d.yaml", i)] = &fstest.MapFile{Data: []byte(text)}
-	}
-	set, errs := detector.Load(files)
+	set, errs := detector.Load(files(texts...))
 	if err := errs.Err(); err != nil {
 		t.Fatal(err)
 	}
 	return set.Plan
+}
+
+func files(texts ...string) fstest.MapFS {
+	files := fstest.MapFS{}
+	for i, text := range texts {
+		files[fmt.Sprintf("%d.yaml", i)] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return files
 }
 
 func catalogue(t testing.TB) *detector.Plan {
@@ -121,6 +125,12 @@ correlation: {of: [agents, further], within: 1m, condition: {count: ">= 2"}}
 quiet: 5s
 response: {action: revoke, scope: agent, for: 15m}
 `
+	const together = `
+mode: alert
+group_by: tenant
+correlation: {of: [agents, identities, pairs], within: 1m, condition: {distinct: {field: agent, count: ">= 3"}}}
+quiet: 5s
+`
 	const pairs = `
 mode: observe
 group_by: [agent, resource]
@@ -132,7 +142,7 @@ quiet: 5s
 `
 	return plan(t, "id: correlated\ntitle: Correlated"+correlated, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities,
 		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents, "id: tenants\ntitle: Tenants"+tenants, "id: within\ntitle: Within sessions"+within,
-		"id: pairs\ntitle: Pairs"+pairs)
+		"id: pairs\ntitle: Pairs"+pairs, "id: together\ntitle: Together"+together)
 }
 
 // t0 begins the calls of a test.
@@ -175,8 +185,11 @@ func burst(n int, agent string, from, every time.Duration) []sent {
 	return calls
 }
 
-// pair is a shard for calls and one for the exchange, as the detect role has them.
+// pair is a shard for calls and one for the exchange, as the detect role has them, and the log between them.
 type pair struct {
+	log             []exchanged       // all that was sent, in the order in which it came
+	read            int               // how much of it the exchange has judged,
+	seen            map[stream]source // and the last of each stream that it took
 	plan            *detector.Plan
 	calls, exchange *shard.Shard
 	found           []detector.Detection
@@ -185,28 +198,85 @@ type pair struct {
 }
 
 func newPair(plan *detector.Plan, o shard.Options) *pair {
-	return &pair{plan, shard.New(plan, o), shard.New(plan, o), nil, nil, map[string][]byte{}}
+	return &pair{plan: plan, calls: shard.New(plan, o), exchange: shard.New(plan, o), states: map[string][]byte{}, seen: map[stream]source{}}
 }
 
-// exchanged is the offset in the exchange of a call on its way to a group: as in Kafka, each
-// has one of its own, in the order of the calls.
-func exchanged(by detector.Entity, src shard.Source) int64 {
-	return src.Offset<<16 | int64(src.Index)<<3 | int64(by)
+// exchanged is a record of the exchange: a call on its way to a group or, where it has signs, those.
+type exchanged struct {
+	stream
+	call  *sent
+	signs []shard.Sign
+	from  source
+}
+
+// stream is what comes to a group in the order of its places.
+type stream struct {
+	by    detector.Entity
+	signs bool
+	judge string // the shard that found the signs
+}
+
+// source is a place in a stream.
+type source struct {
+	offset int64
+	index  int
 }
 
 func (p *pair) take(c *sent) {
 	groups := p.calls.Call(&c.Call, c.src)
+	from := source{c.src.Offset, c.src.Index}
 	for by := range groups.All() {
-		p.exchange.Grouped(by, &c.Call, c.src, exchanged(by, c.src))
+		p.log = append(p.log, exchanged{stream{by: by}, c, nil, from})
 	}
-	for _, s := range []*shard.Shard{p.calls, p.exchange} {
-		for _, d := range s.Detections {
-			p.found = append(p.found, d.Detection)
+	p.drain(p.calls, c, "calls", from)
+	p.judge()
+}
+
+// judge lets the exchange judge what it has not read.
+func (p *pair) judge() {
+	for ; p.read < len(p.log); p.read++ {
+		r := &p.log[p.read]
+		if last, ok := p.seen[r.stream]; ok && (r.from.offset < last.offset || r.from.offset == last.offset && r.from.index <= last.index) {
+			continue
 		}
-		p.samples = append(p.samples, s.Samples...)
-		s.Detections = s.Detections[:0]
-		s.Samples = s.Samples[:0]
+		p.seen[r.stream] = r.from
+		if r.stream.signs {
+			p.exchange.Correlate(r.by, &r.call.Call, r.signs, r.call.src, int64(p.read))
+		} else {
+			p.exchange.Grouped(r.by, &r.call.Call, r.call.src, int64(p.read))
+		}
+		p.drain(p.exchange, r.call, "exchange", source{int64(p.read), 0})
 	}
+}
+
+// drain takes the output of a shard that has judged a call.
+func (p *pair) drain(s *shard.Shard, c *sent, name string, from source) {
+	for _, d := range s.Detections {
+		p.found = append(p.found, d.Detection)
+	}
+	for _, out := range s.Signs {
+		p.log = append(p.log, exchanged{stream{out.By, true, name}, c, out.Signs, from})
+	}
+	p.samples = append(p.samples, s.Samples...)
+	s.Detections, s.Signs, s.Samples = s.Detections[:0], s.Signs[:0], s.Samples[:0]
+}
+
+// marker is what stands beside the states: how far the exchange had read.
+type marker struct {
+	read int
+	seen map[stream]source
+}
+
+func (p *pair) marker() marker { return marker{p.read, maps.Clone(p.seen)} }
+
+// crash begins anew with states and a marker that were saved; the log stays.
+func (p *pair) crash(t fataler, o shard.Options, states map[string][]byte, m marker) *pair {
+	t.Helper()
+	again := newPair(p.plan, o)
+	again.states, again.log, again.read, again.seen = states, p.log, m.read, m.seen
+	again.restart(t, o)
+	again.judge()
+	return again
 }
 
 // save encodes what changed.

@@ -64,6 +64,9 @@ func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 	}
 	if d.Correlation != nil {
 		shape += "|" + d.Correlation.Text
+		if d.Correlation.Exchanged() {
+			shape += "|exchanged"
+		}
 	}
 	if d.Within {
 		r.sessions = true

@@ -121,6 +121,7 @@ type Shard struct {
 	// Of the same plan: those that judge detections, and the places of the others in it, by id.
 	correlations [groups][]*rule
 	indexes      map[string]int
+	sends        []Groups // by place: the groupings of the correlations in other shards that count its detections
 	// matching is how many of them match every call.
 	matching [groups]int
 	columns  []column // fields that conditions test, classified by value
@@ -146,8 +147,9 @@ type Shard struct {
 	packing    []byte   // scratch of rest and wake
 	compressed []byte   // likewise
 
-	// Detections and Samples are the shard's output. Whoever drains them truncates them.
+	// Detections, Signs and Samples are the shard's output. Whoever drains them truncates them.
 	Detections []Detected
+	Signs      []Signs // of one call; there are none without detections
 	Samples    []detector.Sample
 	Stats      Stats
 	// Allowed is how many false alarms the budgets allowed in what has ended of them, the days, sessions or calls of
@@ -185,13 +187,14 @@ func (s *Shard) setPlan(plan *detector.Plan) {
 	s.columns = newColumns(plan, s.opt.MaxValues)
 	s.hashes = make([]hashed, int(detector.FieldContext)+len(plan.ContextKeys))
 	s.rules, s.matching = [groups][]*rule{}, [groups]int{}
-	s.correlations, s.indexes = [groups][]*rule{}, map[string]int{}
+	s.correlations, s.indexes, s.sends = [groups][]*rule{}, map[string]int{}, make([]Groups, len(plan.Detectors))
 	for i, d := range plan.Detectors {
 		if !d.Canary {
 			s.indexes[d.ID] = i
 		}
 		if d.Correlation != nil {
 			s.correlations[d.GroupBy] = append(s.correlations[d.GroupBy], newRule(i, d, plan.ContextKeys))
+			s.address(d)
 			continue
 		}
 		if len(d.Match) == 0 {
@@ -319,7 +322,8 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		}
 		s.apply(r, e, c, t, src)
 	}
-	if len(s.Detections) > from && len(s.correlations[by]) > 0 {
+	if len(s.Detections) > from {
+		s.addSigns(e, from, c)
 		s.correlate(e, from, c, t, src)
 	}
 }

@@ -188,7 +188,7 @@ func TestACallCostsNoAllocationOnceItsAgentIsKnown(t *testing.T) {
 	take := func(c *sent) {
 		groups := calls.Call(&c.Call, c.src)
 		for by := range groups.All() {
-			exchange.Grouped(by, &c.Call, c.src, exchanged(by, c.src))
+			exchange.Grouped(by, &c.Call, c.src, c.src.Offset<<4|int64(by))
 		}
 		calls.Samples, exchange.Samples = calls.Samples[:0], exchange.Samples[:0]
 	}

@@ -1,0 +1,238 @@
+package shard_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/shard"
+)
+
+// seen is a detector that fires at each call of its entity with its action, and not again for a second.
+func seen(id, by, action string) string {
+	return fmt.Sprintf("id: %s\ntitle: Seen\ntags: [weak.sign]\nmatch: {action: %s}\ngroup_by: %s\nwhen: count(calls, 1s) >= 1\nquiet: 1s\n---\n", id, action, by)
+}
+
+// across is a correlation of detectors that group by an agent, its identity and what it does on a resource.
+func across(by, correlation string) string {
+	return seen("a-sign", "agent", "a") + seen("b-sign", "identity", "b") + seen("c-sign", "[agent, resource]", "c") +
+		"id: strong\ntitle: Together\nmode: enforce\nquiet: 1m\nresponse: {action: revoke, scope: agent, for: 1h}\ngroup_by: " + by + "\ncorrelation: " + correlation
+}
+
+// work is one call each ten seconds: a letter for the agent and one for the action. Agents have identities of
+// their own, all have one chain.
+func work(calls ...string) []sent {
+	var all []sent
+	for i, w := range calls {
+		if w == "" {
+			continue
+		}
+		c := call(0, w[:1], time.Duration(i)*10*time.Second)
+		c.Action, c.Identity = []byte(w[1:]), []byte("role-"+w[:1])
+		c.Chain = [][]byte{[]byte("root"), c.Agent}
+		all = append(all, c)
+	}
+	return number(all)
+}
+
+func TestDetectionsOfDifferentEntitiesMeetThroughTheExchange(t *testing.T) {
+	three := `{of: [a-sign], within: 1m, condition: {distinct: {field: agent, count: ">= 3"}}}`
+	for name, c := range map[string]struct {
+		by, correlation string
+		calls           []sent
+		want            []string // entity, agent of the last call, seconds
+	}{
+		"three agents of a tenant":     {"tenant", three, work("xa", "ya", "za"), []string{"t1 z 20"}},
+		"one agent three times":        {"tenant", three, work("xa", "xa", "xa", "ya"), nil},
+		"too far apart":                {"tenant", three, work("xa", "", "", "", "ya", "", "za"), nil},
+		"begins anew, after its quiet": {"tenant", three, work("xa", "ya", "za", "xa", "ya", "za", "", "", "", "xa", "ya", "za"), []string{"t1 z 20", "t1 z 110"}},
+		"a tag of any grouping":        {"tenant", `{of: weak.sign, within: 1m, condition: {count: ">= 3"}}`, work("xa", "yb", "zc"), []string{"t1 z 20"}},
+		"an agent after its identity":  {"chain_root", `{of: [b-sign, a-sign], within: 1m, condition: ordered}`, work("xb", "ya"), []string{"root y 10"}},
+		"in another order":             {"chain_root", `{of: [b-sign, a-sign], within: 1m, condition: ordered}`, work("ya", "xb"), nil},
+		"of one call":                  {"chain_root", `{of: [a-sign, c-sign], within: 1m, condition: temporal}`, work("xc", "ya"), []string{"root y 10"}},
+		"back to the agent":            {"agent", `{of: [a-sign, b-sign], within: 1m, condition: temporal}`, work("xa", "yb", "xb"), []string{"x x 20"}},
+		"to a pair":                    {"[agent, identity]", `{of: [b-sign, a-sign], within: 1m, condition: ordered}`, work("xb", "xa"), []string{"x, role-x x 10"}},
+		"to a session that none has":   {"session", `{of: [a-sign, b-sign], within: 1m, condition: temporal}`, work("xa", "yb"), nil},
+	} {
+		p := newPair(plan(t, across(c.by, c.correlation)), small)
+		for i := range c.calls {
+			p.take(&c.calls[i])
+			p.restart(t, small)
+		}
+		var got []string
+		for _, d := range together(p) {
+			got = append(got, fmt.Sprintf("%s %s %d", d.Entity, d.Agent, int(d.Time.Sub(t0)/time.Second)))
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// Each of the tenants has its own.
+func TestDetectionsOfTwoTenantsNeverMeet(t *testing.T) {
+	p := newPair(plan(t, across("tenant", `{of: weak.sign, within: 1m, condition: {count: ">= 2"}}`)), small)
+	calls := work("xa", "ya")
+	calls[1].Tenant = []byte("t2")
+	for i := range calls {
+		p.take(&calls[i])
+	}
+	if n := len(together(p)); n != 0 {
+		t.Errorf("%d detections", n)
+	}
+}
+
+// An exception is asked about the call of the sign, by the correlation and not by what it is made of.
+func TestACallThatIsExceptedIsNoSign(t *testing.T) {
+	text := across("tenant", `{of: weak.sign, within: 1m, condition: {count: ">= 2"}}`) + "\nexceptions: [{match: {agent: y}, reason: drill, owner: ops}]\n"
+	p := newPair(plan(t, text), small)
+	calls := work("xa", "ya", "za")
+	for i := range calls {
+		p.take(&calls[i])
+	}
+	if found := together(p); len(found) != 1 || found[0].Agent != "z" || len(found[0].Signs) != 2 {
+		t.Errorf("found %+v", found)
+	}
+}
+
+// Whoever dates calls back stands where the calls were appended, beside what others do at that time.
+func TestAnAgentThatDatesCallsBackIsCountedWithOthers(t *testing.T) {
+	p := newPair(plan(t, across("tenant", `{of: weak.sign, within: 1m, condition: {count: ">= 2"}}`)), small)
+	calls := work("xa", "ya")
+	calls[1].Time -= int64(24 * time.Hour)
+	for i := range calls {
+		p.take(&calls[i])
+	}
+	if n := len(together(p)); n != 1 {
+		t.Errorf("%d detections, want 1", n)
+	}
+}
+
+// arrivals are signs that come to a shard in the order of a permutation.
+func arrivals(p *detector.Plan, calls []sent, order []int) []detector.Detection {
+	s := shard.New(p, small)
+	for n, i := range order {
+		c := &calls[i]
+		s.Correlate(detector.ByTenant, &c.Call, []shard.Sign{
+			{Detector: "a-sign", ID: fmt.Sprint("detection-", i), FirstBad: string(c.ID), At: c.Time},
+		}, c.src, int64(n))
+	}
+	var found []detector.Detection
+	for _, d := range s.Detections {
+		found = append(found, d.Detection)
+	}
+	return found
+}
+
+func TestSignsMakeTheSameInWhicheverOrderTheyCome(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(2, 12).Draw(t, "signs")
+		var calls []sent
+		var order []int
+		for i := range n {
+			c := call(i, fmt.Sprint("agent-", i), time.Duration(rapid.IntRange(0, 9).Draw(t, "second"))*time.Second)
+			c.src.Partition = int32(rapid.IntRange(0, 2).Draw(t, "partition"))
+			if rapid.Bool().Draw(t, "dated back") {
+				c.Time -= int64(rapid.IntRange(0, 8).Draw(t, "by")) * int64(time.Second)
+			}
+			calls, order = append(calls, c), append(order, i)
+		}
+		p := planOf(t, across("tenant", fmt.Sprintf(`{of: [a-sign], within: 1m, condition: {count: ">= %d"}}`, n)))
+		want := arrivals(p, calls, order)
+		got := arrivals(p, calls, rapid.Permutation(order).Draw(t, "order"))
+		if len(want) != 1 || len(got) != 1 {
+			t.Fatalf("%d and %d detections, want one of all", len(want), len(got))
+		}
+		if diff := cmp.Diff(want[0].Signs, got[0].Signs); diff != "" {
+			t.Fatalf("the signs differ:\n%s", diff)
+		}
+		if want[0].FirstBad != got[0].FirstBad {
+			t.Fatalf("first bad are %s and %s", want[0].FirstBad, got[0].FirstBad)
+		}
+	})
+}
+
+func planOf(t *rapid.T, text string) *detector.Plan {
+	set, errs := detector.Load(files(text))
+	if err := errs.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return set.Plan
+}
+
+// A partition that is behind brings signs that lie before those that are there.
+func TestALateSignStandsWhereItBelongs(t *testing.T) {
+	p := plan(t, across("tenant", `{of: [a-sign], within: 30s, condition: {count: ">= 3"}}`))
+	calls := work("xa", "ya", "za", "wa", "va")
+	for _, c := range []struct {
+		order []int
+		want  int
+	}{
+		{[]int{2, 1, 0}, 1}, // at 20, 10 and 0 s
+		{[]int{4, 0, 1}, 0}, // 0 and 10 s are past when 40 s is there
+		{[]int{4, 0, 2, 3}, 1},
+	} {
+		if found := arrivals(p, calls, c.order); len(found) != c.want {
+			t.Errorf("%v: %d detections, want %d", c.order, len(found), c.want)
+		}
+	}
+}
+
+// What comes again, as after a crash, and what lies ahead of its append counts for nothing more.
+func TestARepeatedRecordOfSignsChangesNothing(t *testing.T) {
+	s := shard.New(plan(t, across("tenant", `{of: [a-sign], within: 5m, condition: {count: ">= 2"}}`)), small)
+	c := call(0, "x", 0)
+	for range 3 {
+		s.Correlate(detector.ByTenant, &c.Call, []shard.Sign{{Detector: "a-sign", ID: "1", At: c.Time}}, c.src, 7)
+	}
+	if len(s.Detections) != 0 {
+		t.Error("a sign counted again")
+	}
+	for _, unknown := range []string{"no-such", "strong", ""} {
+		s.Correlate(detector.ByTenant, &c.Call, []shard.Sign{{Detector: unknown, ID: "2"}}, c.src, 8)
+	}
+	if len(s.Detections) != 0 {
+		t.Error("what is no member counted")
+	}
+	s.Correlate(detector.ByTenant, &c.Call, []shard.Sign{{Detector: "a-sign", ID: "3", At: c.Time + int64(time.Hour)}}, c.src, 9)
+	if len(s.Detections) != 1 {
+		t.Fatalf("%d detections, want 1", len(s.Detections))
+	}
+	if at := s.Detections[0].Signs[1].Time; !at.Equal(t0.Add(time.Minute)) {
+		t.Errorf("a sign stands at %v, want a minute after its append, %v", at, t0)
+	}
+}
+
+func TestSignsAreReadBackAsTheyWereWritten(t *testing.T) {
+	for _, signs := range [][]shard.Sign{
+		{{}}, {{"a-sign", "0123", "call-1", 17}, {"b-sign", "4567", "", -1 << 62}},
+	} {
+		got, err := shard.ParseSigns(shard.AppendSigns(nil, signs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(signs, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func FuzzParseSigns(f *testing.F) {
+	f.Add(shard.AppendSigns(nil, []shard.Sign{{"a-sign", "0123", "call-1", 17}, {"b-sign", "4567", "", -9}}))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		signs, err := shard.ParseSigns(b)
+		if err != nil {
+			return
+		}
+		again, err := shard.ParseSigns(shard.AppendSigns(nil, signs))
+		if diff := cmp.Diff(signs, again); diff != "" || err != nil {
+			t.Errorf("%v: %s", err, diff)
+		}
+	})
+}
