@@ -37,16 +37,28 @@ type tally struct {
 
 type element [4]uint64
 
-// elementOf hashes what a message says of its target. Lengths go first, so that no two messages
-// are written alike.
-func elementOf(subject, id string, until int64) element {
+// ElementOf returns the element of r: the hash of what it says of its target. Lengths go first,
+// so that no two messages are written alike.
+func ElementOf(r Revocation) [sha256.Size]byte {
+	return hashElement(Subject(r), r.ID, r.Until.UnixNano())
+}
+
+func hashElement(subject, id string, until int64) [sha256.Size]byte {
 	b := make([]byte, 0, 256)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(subject)))
 	b = append(b, subject...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(id)))
 	b = append(b, id...)
 	b = binary.BigEndian.AppendUint64(b, uint64(until))
-	sum := sha256.Sum256(b)
+	return sha256.Sum256(b)
+}
+
+func elementOf(subject, id string, until int64) element {
+	return number(hashElement(subject, id, until))
+}
+
+// number reads a hash as a number.
+func number(sum [sha256.Size]byte) element {
 	var e element
 	for i := range e {
 		e[i] = binary.BigEndian.Uint64(sum[24-8*i:])
@@ -207,12 +219,12 @@ func (l *Ledger) Forget(asOf int64) {
 	}
 }
 
-// Holds reports whether r is the last message of its target.
-func (l *Ledger) Holds(r Revocation) bool {
-	subject := Subject(r)
+// Replaced reports whether the target of a NATS subject has another last message than the one of
+// this element. Where it has none, nothing has replaced it.
+func (l *Ledger) Replaced(subject string, of [sha256.Size]byte) bool {
 	sum := sha256.Sum256([]byte(subject))
 	f, ok := l.targets[[DigestSize]byte(sum[:DigestSize])]
-	return ok && f.element == elementOf(subject, r.ID, r.Until.UnixNano())
+	return ok && f.element != number(of)
 }
 
 // View is a ledger without what ended until a moment. It is good until the ledger changes.

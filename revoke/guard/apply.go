@@ -37,13 +37,13 @@ func (g *Guard) take(subject string, token []byte, sequence uint64) {
 	}
 	if err := r.Timely(now); err != nil {
 		// By this clock it is not in force, but it is what the stream holds.
-		g.pulse.note(r, sequence)
+		g.note(r, token, sequence)
 		g.refuse(subject, err)
 		return
 	}
 	result, stopped := g.apply(r, now)
 	if result != superseded || sequence != overCore {
-		g.pulse.note(r, sequence)
+		g.note(r, token, sequence)
 	}
 	switch result {
 	case applied:
@@ -59,6 +59,12 @@ func (g *Guard) take(subject string, token []byte, sequence uint64) {
 	case superseded:
 		g.counters.superseded.Add(1)
 	}
+}
+
+// note files a message as what its target has in the stream.
+func (g *Guard) note(r revoke.Revocation, token []byte, sequence uint64) {
+	g.pulse.note(r, sequence)
+	g.state.add(r, token)
 }
 
 // result is what became of a verified revocation.

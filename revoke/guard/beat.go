@@ -302,9 +302,16 @@ func (p *pulse) miss(now time.Duration) {
 func (p *pulse) known(at time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.beat == nil && !p.always || p.upTo == 0 {
+	if p.beat == nil && !p.always {
 		p.upTo = max(p.upTo, at)
 	}
+}
+
+// set says from when what is known is.
+func (p *pulse) set(at time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.upTo = at
 }
 
 // age returns how old what is known is.

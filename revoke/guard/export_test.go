@@ -4,7 +4,11 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -75,4 +79,30 @@ func (g *Guard) LoseRevocations() {
 // HearBeat is a heartbeat over core NATS.
 func (g *Guard) HearBeat(token string) {
 	g.hearBeat(&nats.Msg{Subject: revoke.BeatSubject, Data: []byte(token)})
+}
+
+// WriteFile writes a file of a guard with these messages, all of whose checksums are right.
+func WriteFile(path string, known time.Time, records ...revoke.Record) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := newFileWriter(f, known)
+	for _, r := range records {
+		w.add(kept{r.Until.UnixNano(), revoke.ElementOf(r.Revocation), revoke.Subject(r.Revocation), r.SET})
+	}
+	return errors.Join(w.close(), f.Close())
+}
+
+// ReadFile returns the subjects of the messages in a file of a guard.
+func ReadFile(path string) ([]string, time.Time, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer f.Close()
+	var subjects []string
+	known, err := readFile(f, func(k kept) { subjects = append(subjects, k.subject) })
+	slices.Sort(subjects)
+	return subjects, known, err
 }

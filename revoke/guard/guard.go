@@ -55,6 +55,11 @@ type Options struct {
 	// stale. nil: all of them.
 	FailClosed func(*Call) bool
 
+	// File keeps what the guard knows, so that after a restart it denies what was revoked even
+	// where NATS is out of reach: Start then does not wait for it. Each guard needs a file of
+	// its own. Empty: none.
+	File string
+
 	Clock  func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: none
 }
@@ -72,6 +77,7 @@ type Guard struct {
 	counters counters
 
 	pulse pulse
+	state state
 
 	blocked atomic.Uint32 // why calls fail closed now: notSynced, stale
 	aging   sync.Mutex    // held while stale and age are decided on
@@ -144,6 +150,7 @@ func newGuard(o Options) (*Guard, error) {
 	g.born = g.clock()
 	g.inflight.init()
 	g.pulse.init(o)
+	g.state.init(o.File)
 	return g, nil
 }
 
@@ -156,7 +163,10 @@ func (g *Guard) Start(ctx context.Context) error {
 	if g.cancel != nil || g.stopped {
 		return errors.New("cannot start guard: started before")
 	}
-	g.pulse.known(g.since())
+	g.pulse.set(g.since())
+	if g.o.File != "" {
+		g.load()
+	}
 	if err := g.subscribe(ctx); err != nil {
 		g.unsubscribe()
 		return fmt.Errorf("cannot start guard: %w", err)
@@ -164,6 +174,9 @@ func (g *Guard) Start(ctx context.Context) error {
 	ctx, g.cancel = context.WithCancel(ctx)
 	g.done.Go(func() { g.follow(ctx) })
 	g.done.Go(func() { g.tick(ctx) })
+	if g.o.File != "" {
+		g.done.Go(func() { g.keep(ctx) })
+	}
 	return nil
 }
 
@@ -188,11 +201,19 @@ func (g *Guard) subscribe(ctx context.Context) error {
 		}
 		g.subs = append(g.subs, sub)
 	}
-	return g.flush(ctx)
+	err := g.flush(ctx)
+	if err != nil && g.o.File != "" && !g.o.Conn.IsClosed() {
+		g.log.Warn("NATS is out of reach: going on with what is on disk", "guard", g.o.Name, "error", err)
+		return nil
+	}
+	return err
 }
 
 // flush waits until the server has seen the subscriptions.
 func (g *Guard) flush(ctx context.Context) error {
+	if g.o.File != "" && !g.o.Conn.IsConnected() {
+		return nats.ErrDisconnected
+	}
 	ctx, cancel := context.WithTimeout(ctx, startFlush)
 	defer cancel()
 	return g.o.Conn.FlushWithContext(ctx)

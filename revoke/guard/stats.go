@@ -80,6 +80,8 @@ type Stats struct {
 	Mismatches uint64 // heartbeats that told of something else than the guard had
 	Resyncs    uint64 // readings of the stream from its start because of that
 	Diverged   uint64 // of these, those after which the guard still had something else
+	Saved      uint64 // times that what is known was written to disk
+	FileErrors uint64 // times that it could not be written or read
 	Stale      bool   // the guard fails closed now, because what it knows is too old
 	// Age is how old what the guard knows is: the time since the last heartbeat was issued whose state it
 	// has, or without heartbeats since the last reading.
@@ -98,6 +100,7 @@ func (g *Guard) Stats() Stats {
 		InFlight: int(c.inFlight.Load()),
 	}
 	g.pulse.stats(&s)
+	s.Saved, s.FileErrors = g.state.saved.Load(), g.state.errors.Load()
 	s.Age = max(0, g.pulse.age(g.since()))
 	s.Stale = g.blocked.Load()&stale != 0
 	for i := range c.verdicts {
