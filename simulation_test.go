@@ -203,7 +203,11 @@ func TestComplaint07SimulationsHoldNothingThatPublishes(t *testing.T) {
 		}
 	}
 	// Of the commands, those publish with which people stop, release and rehearse a stop.
-	for _, user := range c.users(t, module+"/cmd/estop", publishing) {
+	people := c.users(t, module+"/cmd/estop", publishing)
+	if len(people) == 0 {
+		t.Error("no command stops anybody: the search finds nothing")
+	}
+	for _, user := range people {
 		for _, simulation := range []string{"backtest", "detector", "explain", "diff", "replay", "eval", "lint"} {
 			if strings.Contains(strings.ToLower(user), simulation) {
 				t.Errorf("estop %s can publish, in %s", simulation, user)

@@ -131,6 +131,7 @@ func TestComplaint07ASimulationLeaksNoDecision(t *testing.T) {
 	if _, err := seen.NextMsg(10 * time.Second); err != nil {
 		t.Errorf("nothing was heard of a revocation: %v", err)
 	}
+	r.Judged() // the record follows the message
 	if all := r.Revocations(); len(all) != 1 || all[0].Subject != "worse" {
 		t.Errorf("revocations %v, want that of worse", all)
 	}
