@@ -171,7 +171,7 @@ func TestTheFolderCannotMakeGitRunAnything(t *testing.T) {
 	r.git("commit", "-q", "-m", "first")
 	ran := filepath.Join(r.root, "ran")
 	evil := filepath.Join(r.root, "evil")
-	if err := os.WriteFile(evil, []byte("#!/bin/sh\ntouch "+ran+"\nexit 1\n"), 0o700); err != nil {
+	if err := os.WriteFile(evil, []byte("#!/bin/sh\ntouch "+ran+"\necho '[GNUPG:] SIG_CREATED ' >&2\necho '-----BEGIN PGP SIGNATURE-----'\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{
@@ -184,8 +184,10 @@ func TestTheFolderCannotMakeGitRunAnything(t *testing.T) {
 		}
 		r.git("config", key, value)
 	}
-	r.git("config", "log.showSignature", "true")
 	r.git("config", "core.hooksPath", r.root)
+	r.write("a.yaml", text("a", "observe"))
+	r.git("-c", "filter.evil.process=", "-c", "filter.evil.clean=cat", "commit", "-q", "-a", "-S", "-m", "signed")
+	r.git("config", "log.showSignature", "true")
 	if err := os.Remove(ran); err != nil && !errors.Is(err, os.ErrNotExist) { // setting up may have run it
 		t.Fatal(err)
 	}
