@@ -13,7 +13,7 @@ CLOUDTRAIL ?= ../shared/data/cloudtrail/raw
 export ESTOP_LIBCHDB = $(abspath $(LIBCHDB))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build libchdb test test-short lint fmt docs bench eval clean
+.PHONY: help demo build libchdb proxies test test-short lint fmt docs bench eval clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ build: ## Build bin/estop
 
 libchdb: ## Install the ClickHouse engine's library into .cache
 	@deploy/libchdb/fetch.sh $(CACHE)/libchdb
+
+proxies: ## Install Envoy, nginx and Caddy into .cache, for the tests of gates that are skipped without
+	@deploy/proxies/fetch.sh $(CACHE)/proxies
 
 test: lint libchdb ## Install what is needed and run all tests
 	ESTOP_REQUIRE_LIBCHDB=1 $(GO) test -timeout 20m ./...

@@ -38,6 +38,8 @@ type GateOptions struct {
 	FailClosed func(*guard.Call) bool
 	// MaxStale is for how long what is known is enough where the gate fails closed.
 	MaxStale time.Duration
+	// File keeps what is known, so that a restart without NATS denies what was revoked. Empty: none.
+	File string
 }
 
 // failClosed reports whether a call is denied while the revocations are out of reach.
@@ -109,7 +111,7 @@ func (g *Gate) start(ctx context.Context, c Config, o GateOptions, addr string) 
 	}
 	g.Guard, err = guard.New(guard.Options{
 		Name: o.Name, Conn: g.nats, Verifier: verifier, Tenants: o.Tenants, All: len(o.Tenants) == 0,
-		FailClosedUntilSynced: true, MaxStale: o.MaxStale, FailClosed: o.failClosed, Logger: g.log,
+		FailClosedUntilSynced: true, MaxStale: o.MaxStale, FailClosed: o.failClosed, File: o.File, Logger: g.log,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -249,6 +250,23 @@ var states = map[string]state{
 			return g
 		},
 		closed: false, open: true,
+	},
+	"a restart without NATS, with what a file keeps": {
+		guard: func(t *testing.T, r *gatetest.Rig, clock *gatetest.Clock) *guard.Guard {
+			file := filepath.Join(t.TempDir(), "state")
+			before := r.Guard(options(clock), func(o *guard.Options) { o.File = file })
+			r.Kill(revoke.Revoke, revoke.Agent, "stopped")
+			if err := before.Close(); err != nil {
+				t.Fatal(err)
+			}
+			r.Down()
+			g := r.Make(options(clock), func(o *guard.Options) { o.File = file })
+			if err := g.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return g
+		},
+		closed: true, open: true, known: true,
 	},
 	"lost after the sync, within max stale": {guard: lost(maxStale - 5*time.Second), closed: true, open: true, known: true},
 	"lost after the sync, past max stale":   {guard: lost(maxStale + 5*time.Second), closed: false, open: true, known: true},

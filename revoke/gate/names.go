@@ -44,15 +44,21 @@ const (
 	FromValue     Kind = "value"     // a fixed text
 )
 
-// SourceHelp explains the texts that ParseSource reads.
-const SourceHelp = `A name is read from one place:
-  header:X-Agent       a request header
-  principal            the client certificate's URI, or its common name if it has none
-  spiffe:trust-domain  a part of the principal, which must be a SPIFFE ID
-  spiffe:path
-  claim:jwt.sub        a claim of a verified token
-  value:acme           always the same
-A call without the name is denied, unless ? follows: header:X-Session?`
+// SourceHelp explains the texts that ParseSource reads, for a gate that offers these kinds.
+func SourceHelp(offered ...Kind) string {
+	lines := map[Kind]string{
+		FromHeader:    "  header:X-Agent       a request header\n",
+		FromPrincipal: "  principal            the client certificate's URI, or its common name if it has none\n",
+		FromSPIFFE:    "  spiffe:path          a part of the principal, which must be a SPIFFE ID\n  spiffe:trust-domain\n",
+		FromClaim:     "  claim:jwt.sub        a claim of a verified token\n",
+		FromValue:     "  value:acme           always the same\n",
+	}
+	help := "A name is read from one place:\n"
+	for _, k := range offered {
+		help += lines[k]
+	}
+	return help + "A call without the name is denied, unless ? follows: header:X-Session?"
+}
 
 // ParseSource reads a source as SourceHelp says. An empty text is no source.
 func ParseSource(text string) (Source, error) {
