@@ -106,6 +106,9 @@ func EstimateCosts(p *Plan, u Usage) (each []Cost, total Cost) {
 }
 
 func (d *Compiled) cost(p *Plan) Cost {
+	if d.Correlation != nil {
+		return Cost{} // it is given detections, of which there are a few a day, and no calls
+	}
 	c := costWatch
 	read := map[int]bool{}
 	if d.When != nil {

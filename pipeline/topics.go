@@ -18,7 +18,7 @@ import (
 // The topics.
 const (
 	TopicCalls       = "estop.calls"       // key tenant/agent; what agents did
-	TopicExchange    = "estop.exchange"    // key entity; calls on their way to the shard of a grouping
+	TopicExchange    = "estop.exchange"    // key entity; calls, and signs of what they led to, on their way to the shard of a grouping
 	TopicState       = "estop.state"       // compacted; key source topic and entity
 	TopicFeatures    = "estop.features"    // key source topic/partition; samples for the archive
 	TopicDetections  = "estop.detections"  // key tenant/entity
