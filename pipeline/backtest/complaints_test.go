@@ -170,12 +170,12 @@ func TestComplaint09AnExceptionChangesNothingElse(t *testing.T) {
 	dropped, others := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		base := limited(rt, "excepting", "agent")
-		beside := []string{limited(rt, "beside-1", anyGroup.Draw(rt, "group")), learning(rt, "beside-2", anyGroup.Draw(rt, "group"))}
+		beside := []string{limited(rt, "beside-1", anyGroup.Draw(rt, "group")), learning(rt, "beside-2", anyGroup.Draw(rt, "group")), limited(rt, "beside-3", "agent")}
 		calls := anyCalls(rt)
 		until := began.Add(time.Duration(rapid.IntRange(600, 1900).Draw(rt, "until")) * time.Second)
-		before := playedTo(t, calls, append(beside, base)...)
-		after := playedTo(t, calls, append(beside, base+fmt.Sprintf(excusing, until.Format(time.RFC3339)))...)
-		for _, id := range []string{"beside-1", "beside-2"} {
+		before := playedTo(t, calls, slices.Insert(slices.Clone(beside), 1, base)...)
+		after := playedTo(t, calls, slices.Insert(slices.Clone(beside), 1, base+fmt.Sprintf(excusing, until.Format(time.RFC3339)))...)
+		for _, id := range []string{"beside-1", "beside-2", "beside-3"} {
 			if diff := gocmp.Diff(before[id], after[id]); diff != "" {
 				rt.Fatalf("%s: -without +with the exception\n%s", id, diff)
 			}
