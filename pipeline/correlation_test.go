@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -162,5 +163,30 @@ quiet: 1s
 	sorted := cmpopts.SortSlices(func(a, b detector.Detection) bool { return a.ID < b.ID })
 	if diff := cmp.Diff(want, got, sorted, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("the node differs from the backtest:\n%s", diff)
+	}
+}
+
+// A call can lead to more detections than one record is to hold.
+func TestAllSignsOfOneCallComeAcross(t *testing.T) {
+	r := rig.New(t, rig.Options{Partitions: 1})
+	const detectors = 70
+	var text strings.Builder
+	for i := range detectors {
+		fmt.Fprintf(&text, "id: sign-%d\ntitle: A sign\ntags: [weak.sign]\nwhen: count(calls, 1s) >= 1\nquiet: 1h\n---\n", i)
+	}
+	fmt.Fprintf(&text, `id: all
+title: All signs
+group_by: tenant
+correlation: {of: weak.sign, within: 1h, condition: {distinct: {field: detector, count: ">= %d"}}}
+`, detectors)
+	r.Detect(rig.Plan(t, text.String()))
+	r.Send(rig.Call("call-1", "a", "doc", time.Now()))
+	r.Judged()
+	all := made(r.Detections(), "all")
+	if len(all) != 1 || len(all[0].Signs) != detectors {
+		t.Fatalf("found %+v", all)
+	}
+	if n := len(r.Records(pipeline.TopicExchange)); n != 3 {
+		t.Errorf("%d records of the exchange, want 3 parts", n)
 	}
 }

@@ -2,6 +2,7 @@ package shard_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +111,55 @@ func TestAnAgentThatDatesCallsBackIsCountedWithOthers(t *testing.T) {
 	}
 	if n := len(together(p)); n != 1 {
 		t.Errorf("%d detections, want 1", n)
+	}
+}
+
+// What a tenant has instead, and what runs beside the live one, hears of the same signs.
+func TestOverridesAndCanariesOfCorrelationsHearOfTheSameSigns(t *testing.T) {
+	text := across("tenant", `{of: weak.sign, within: 1m, condition: {count: ">= 2"}}`)
+	_, strong, _ := strings.Cut(text, "id: strong")
+	strong = "id: strong" + strong
+	p := newPair(filed(t, "1.yaml", text+"\ntenants: {t1: {mode: alert}}\n", "canary/1.yaml", replace(strong, `">= 2"`, `">= 3"`)), small)
+	calls := work("xa", "ya", "za")
+	for i := range calls {
+		p.take(&calls[i])
+		p.restart(t, small)
+	}
+	var got []string
+	for _, d := range together(p) {
+		got = append(got, fmt.Sprintf("%s %s %d", d.Key(), d.Mode, len(d.Signs)))
+	}
+	if diff := cmp.Diff([]string{"strong alert 2", "canary/strong observe 3"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What a correlation kept while all its detectors grouped as it does is of another way, and of other entities.
+func TestACorrelationThatGoesOverToTheExchangeBeginsAnew(t *testing.T) {
+	const own, wide = `{of: [a-sign], within: 1m, condition: {count: ">= 2"}}`, `{of: [a-sign, b-sign], within: 1m, condition: {count: ">= 2"}}`
+	calls := work("xa", "xa", "xb")
+	for name, c := range map[string]struct {
+		before, after string
+		want          int
+	}{
+		"stays":      {own, own, 1},
+		"goes":       {own, wide, 1}, // by the second and the third
+		"goes back":  {wide, own, 0},
+		"stays wide": {wide, wide, 1},
+	} {
+		p := newPair(plan(t, across("agent", c.before)), small)
+		p.take(&calls[0])
+		after := plan(t, across("agent", c.after))
+		p.calls.Reload(after)
+		p.exchange.Reload(after)
+		p.plan = after
+		for i := range calls[1:] {
+			p.take(&calls[1+i])
+			p.restart(t, small)
+		}
+		if n := len(together(p)); n != c.want {
+			t.Errorf("%s: %d detections, want %d", name, n, c.want)
+		}
 	}
 }
 
