@@ -11,6 +11,7 @@ import (
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
+	"github.com/estop-project/estop/pipeline/gate/mcp"
 	"github.com/estop-project/estop/pipeline/node"
 	"github.com/estop-project/estop/revoke"
 )
@@ -34,7 +35,10 @@ var errInterrupted = errors.New("interrupted")
 
 func exitCode(err error) int {
 	var usage usageError
+	var exited mcp.Exited
 	switch {
+	case errors.As(err, &exited):
+		return exited.Code
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, node.ErrNoNode):
@@ -84,7 +88,7 @@ func newRoot() *cobra.Command {
 		complete(root, flag, words)
 	}
 	addGroup(root, "run", "See it work, and run it:", newDemo(), newUp(), newRun(), newReplay())
-	addGroup(root, "stop", "Stop agents:", newKill(), newRelease(), newQueue(), newStatus(), newVerify())
+	addGroup(root, "stop", "Stop agents:", newKill(), newRelease(), newQueue(), newStatus(), newVerify(), newGate())
 	addGroup(root, "set", "Set it up:", newDetector(), newBacktest(), newEval(), newConfig(), newKeys())
 	root.AddCommand(newVersion(), newEngine())
 	root.InitDefaultHelpCmd()

@@ -139,10 +139,17 @@ func (g *Gate) refuse(err error) failure {
 
 var reasons = map[error]string{
 	errNoJSON: "no_json", errReturn: "carriage_return", errTwoWays: "ambiguous", errMethod: "method",
-	errNested: "nested_batch", errInFlight: "id_in_use", errTooMany: "too_many", errLongID: "long_id", errTooLarge: "too_large",
+	errNested: "nested_batch", errInFlight: "id_in_use", errTooMany: "too_many", errLongID: "long_id", errMedia: "media_type", errTooLarge: "too_large",
 }
 
-func reasonOf(err error) string { return reasons[err] }
+func reasonOf(err error) string {
+	for e, reason := range reasons {
+		if errors.Is(err, e) {
+			return reason
+		}
+	}
+	return "other"
+}
 
 // call is a call in flight.
 type call struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/estop-project/estop/pipeline/gate/mcp"
 	"github.com/estop-project/estop/pipeline/telemetry"
 	"github.com/estop-project/estop/revoke"
+	"github.com/estop-project/estop/revoke/guard"
 )
 
 func bytesLines(b []byte) iter.Seq[string] { return strings.SplitSeq(string(b), "\n") }
@@ -224,4 +225,43 @@ func TestHowACallEndedIsReported(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestPastMaxStaleCallsAreDeniedAndAllElsePasses(t *testing.T) {
+	r := newRig(t)
+	closed := r.Guard(func(o *guard.Options) { o.Name, o.MaxStale = "closed", 200*time.Millisecond })
+	r2 := &rig{Rig: r.Rig, t: t, notes: r.notes}
+	var err error
+	if r2.gate, err = mcp.New(mcp.Options{Guard: closed, Server: "tools"}); err != nil {
+		t.Fatal(err)
+	}
+	open, shut := r.stdio(nil), r2.stdio(nil)
+	r.Down()
+	eventually(t, "the guard is stale", func() bool {
+		_, err := call(t, shut, "echo")
+		return err != nil && wantStopped(t, err).Code == "STALE"
+	})
+	if err := shut.Ping(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := call(t, open, "echo"); err != nil {
+		t.Errorf("the gate that fails open: %v", err)
+	}
+	r.Up()
+	eventually(t, "the guard hears again", func() bool { _, err := call(t, shut, "echo"); return err == nil })
+}
+
+func TestWrongOptionsAreRefused(t *testing.T) {
+	g := newRig(t).Guard()
+	for name, o := range map[string]mcp.Options{
+		"no guard":  {Server: "s"},
+		"no server": {Guard: g},
+		"a slash":   {Guard: g, Server: "a/b"},
+		"too small": {Guard: g, Server: "s", MaxMessage: 5},
+		"no method": {Guard: g, Server: "s", Methods: []string{""}},
+	} {
+		if _, err := mcp.New(o); err == nil || !strings.HasPrefix(err.Error(), "cannot make MCP gate: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

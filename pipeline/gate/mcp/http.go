@@ -80,9 +80,16 @@ func exchangeOf(r *http.Request) *exchange {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.Method {
-	case http.MethodPost, http.MethodGet:
-	case http.MethodDelete, http.MethodOptions, http.MethodHead:
+	if r.Method != http.MethodPost {
+		r = r.WithContext(r.Context())           // the server looks at its own one
+		r.Body, r.ContentLength = http.NoBody, 0 // messages come by POST, and are decided there
+	}
+	switch {
+	case r.Header.Get("Upgrade") != "":
+		http.Error(w, "the gate does not pass what it cannot read", http.StatusBadRequest)
+		return
+	case r.Method == http.MethodPost, r.Method == http.MethodGet:
+	case r.Method == http.MethodDelete, r.Method == http.MethodOptions, r.Method == http.MethodHead:
 		h.proxy.ServeHTTP(w, r)
 		return
 	default:
@@ -112,6 +119,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // post is a request with messages.
 func (e *exchange) post(w http.ResponseWriter, r *http.Request) {
 	g := e.h.g
+	if !plainJSON(r.Header) {
+		reply(w, http.StatusUnsupportedMediaType, answer(nil, g.refuse(errMedia)))
+		return
+	}
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Now().Add(bodyWait)) // not every writer can
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.o.MaxMessage)))
@@ -156,6 +167,21 @@ func (e *exchange) post(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusAccepted)
 	}
+}
+
+// plainJSON reports whether a body is JSON in UTF-8, and nothing else to anybody. Some servers heed
+// other charsets: in UTF-7 the text "tools+AC8-call" is tools/call.
+func plainJSON(h http.Header) bool {
+	types, coding := h.Values("Content-Type"), h.Values("Content-Encoding")
+	if len(types) != 1 || len(coding) > 0 {
+		return false
+	}
+	kind, params, err := mime.ParseMediaType(types[0])
+	charset, said := params["charset"]
+	if said {
+		delete(params, "charset")
+	}
+	return err == nil && kind == "application/json" && len(params) == 0 && (!said || strings.EqualFold(charset, "utf-8"))
 }
 
 // proxy sends a request on.

@@ -30,6 +30,7 @@ var (
 	errInFlight = errors.New("its id is in use by a call that has not ended")
 	errTooMany  = errors.New("too many requests are unanswered")
 	errLongID   = fmt.Errorf("its id or its progress token is longer than %d bytes", maxID)
+	errMedia    = errors.New("its type is not application/json in UTF-8, neither packed nor in another charset")
 	errTooLarge = errors.New("it is too large")
 )
 

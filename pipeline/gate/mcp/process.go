@@ -18,6 +18,7 @@ type process struct {
 	cmd     *exec.Cmd
 	in, out *os.File // our ends of its standard input and output
 
+	sent    syscall.Signal // the last one
 	closing sync.Once
 	closed  chan struct{} // its input is closed
 	silent  chan struct{} // its output has ended; closed by whoever reads it
@@ -65,27 +66,44 @@ func (p *process) closeInput() {
 }
 
 // wait waits until the server ends, and makes it end once ctx ends or its input is closed:
-// first by a closed input, then by SIGTERM, then by SIGKILL. It returns the exit code.
+// first by a closed input, then by SIGTERM, then by SIGKILL. It returns the exit code; a server
+// that died of a signal of the gate did what it was told, and that is 0.
 func (p *process) wait(ctx context.Context, grace time.Duration) int {
+	hurry := ctx.Done()
 	select {
 	case <-p.exited:
 	case <-p.closed:
-	case <-ctx.Done():
+	case <-hurry:
+		hurry = nil // it has its time from now on
 		p.closeInput()
 	}
-	if !within(grace, p.exited) {
-		p.signal(syscall.SIGTERM)
-		if !within(grace, p.exited) {
-			p.signal(syscall.SIGKILL)
-			<-p.exited
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		if p.ends(grace, hurry) {
+			break
 		}
+		p.sent, hurry = s, nil
+		p.signal(s)
 	}
+	<-p.exited
 	p.closeInput()
 	within(drain, p.silent)   // unless something that it started holds its output
 	p.signal(syscall.SIGKILL) // what it has started and left
 	within(drain, p.silent)   // unless the client does not read
 	p.out.Close()
 	return p.code()
+}
+
+// ends waits until the server has ended or must hurry, and reports whether it has ended.
+func (p *process) ends(limit time.Duration, hurry <-chan struct{}) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+		return true
+	case <-timer.C:
+	case <-hurry:
+	}
+	return false
 }
 
 // within waits for done, and reports whether it came in time.
@@ -102,6 +120,9 @@ func within(limit time.Duration, done <-chan struct{}) bool {
 
 func (p *process) code() int {
 	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		if s.Signal() == p.sent {
+			return 0
+		}
 		return 128 + int(s.Signal())
 	}
 	return p.cmd.ProcessState.ExitCode()

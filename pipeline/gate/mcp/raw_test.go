@@ -27,7 +27,7 @@ import (
 const rawEnv = "MCP_TEST_RAW"
 
 // serveRaw writes each line that it gets into a file, and obeys the notifications x/say, x/exit,
-// x/child and x/stubborn.
+// x/die, x/child and x/stubborn.
 func serveRaw(notes string) {
 	f, err := os.OpenFile(notes, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -63,6 +63,8 @@ func serveRaw(notes string) {
 			fmt.Print(m.Params.Text)
 		case "x/exit":
 			os.Exit(m.Params.Code)
+		case "x/die":
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		case "x/stubborn":
 			stubborn = true
 			signal.Ignore(syscall.SIGTERM)
@@ -383,6 +385,17 @@ func TestTheServersExitCodeIsPassedOnAndWhatWaitsFails(t *testing.T) {
 	r.ended <- nil
 }
 
+func TestAServerThatDiesOfASignalIsSaid(t *testing.T) {
+	r := newRaw(t)
+	r.send(`{"method":"x/die"}` + "\n")
+	err := <-r.ended
+	var exited mcp.Exited
+	if !errors.As(err, &exited) || exited.Code != 128+int(syscall.SIGKILL) {
+		t.Errorf("got %v", err)
+	}
+	r.ended <- nil
+}
+
 func TestTheEndOfTheClientEndsTheServer(t *testing.T) {
 	r := newRaw(t)
 	r.send(tool("1", "x")) // without a line break
@@ -409,10 +422,8 @@ func TestNothingThatTheServerStartedSurvives(t *testing.T) {
 		return n == 1 && err == nil
 	})
 	r.stop()
-	err := <-r.ended
-	var exited mcp.Exited
-	if !errors.As(err, &exited) || exited.Code != 128+int(syscall.SIGKILL) {
-		t.Errorf("got %v", err)
+	if err := <-r.ended; err != nil {
+		t.Errorf("it ended as it was told, and that is %v", err)
 	}
 	r.ended <- nil
 	eventually(t, "the child is gone", func() bool { return !alive(pid) })

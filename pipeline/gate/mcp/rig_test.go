@@ -249,12 +249,17 @@ func (r *rig) http(options *sdk.ClientOptions, server *sdk.StreamableHTTPOptions
 	s := toolServer(func(line string) { fmt.Fprintln(f, line) })
 	upstream := httptest.NewServer(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, server))
 	r.t.Cleanup(upstream.Close)
+	return dial(r.t, r.listen(upstream.URL, mcp.Identify(names)), options)
+}
+
+func dial(t *testing.T, endpoint string, options *sdk.ClientOptions) *sdk.ClientSession {
+	t.Helper()
 	c, err := sdk.NewClient(&sdk.Implementation{Name: "client", Version: "1"}, options).
-		Connect(r.t.Context(), &sdk.StreamableClientTransport{Endpoint: r.listen(upstream.URL, mcp.Identify(names)), MaxRetries: -1}, nil)
+		Connect(t.Context(), &sdk.StreamableClientTransport{Endpoint: endpoint, MaxRetries: -1}, nil)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	r.t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { c.Close() })
 	return c
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // DefaultGrace is how long a server has to end where nothing else is said.
-const DefaultGrace = 5 * time.Second
+const DefaultGrace = 2 * time.Second
 
 // Stdio says how a server is started that talks over its standard input and output.
 type Stdio struct {
