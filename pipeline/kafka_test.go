@@ -77,13 +77,20 @@ func TestRebalancesAndACrashOfApacheKafkaLoseAndDoubleNothing(t *testing.T) {
 	g := r.Guard("gate-1")
 	r.Acks()
 	r.Archive()
-	// Everything is of one agent and its identity, so that one partition has all of an entity.
+	// Everything is of one agent and its identity, so that one partition has all of an entity. Where loop and shared
+	// go on firing, how often both do depends on how far one is ahead; the first time does not.
 	plan := rig.Plan(t, loop("loop", "enforce"), spree, `id: shared
 title: An identity makes more calls than its agents do
 mode: alert
 group_by: identity
 when: count(calls, 10s) > 3
 quiet: 1s
+`, `id: both
+title: An agent and its identity make more calls than ever
+mode: alert
+group_by: session
+correlation: {of: [loop, shared], within: 1h, condition: temporal}
+quiet: 12h
 `)
 	first := r.Detect(plan)
 	kills, rate := 20, 500
