@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,7 +90,7 @@ type session struct {
 func newSession(t *testing.T, bin, library string) *session {
 	t.Helper()
 	var ports []string
-	for _, p := range []string{"9092", "4222", "8123", "9464"} {
+	for _, p := range []string{"9092", "4222", "8123", "9464", "9465", "8480", "9191", "9192"} {
 		ports = append(ports, p, freePort(t))
 	}
 	s := &session{dir: t.TempDir(), ports: strings.NewReplacer(ports...)}
@@ -111,6 +113,8 @@ func (s *session) play(t *testing.T, b *block) {
 	switch {
 	case b.lang == "sh" && strings.HasPrefix(b.text, "estop up"):
 		s.up(t, strings.TrimSpace(b.text))
+	case b.lang == "sh" && strings.HasPrefix(b.text, "estop gate ") && strings.Contains(b.text, "--listen"):
+		s.gate(t, b.text)
 	case b.lang == "sh":
 		s.check(t, b, func() (string, int) { return s.sh(t, b.text) })
 	case b.lang == "go" && b.run:
@@ -125,6 +129,26 @@ func (s *session) up(t *testing.T, command string) {
 	cmd := exec.Command(s.look(t, args[0]), append(args[1:], "--http.addr", s.ports.Replace("127.0.0.1:9464"))...)
 	cmd.Dir, cmd.Env = s.dir, s.env
 	nodetest.Start(t, cmd, filepath.Join(s.dir, "estop-data"))
+}
+
+// gate starts a gate in the background, as in a terminal of its own; it ends with the page.
+func (s *session) gate(t *testing.T, command string) {
+	t.Helper()
+	cmd := exec.Command("bash", "-c", "exec "+s.ports.Replace(command))
+	cmd.Dir, cmd.Env = s.dir, s.env
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		defer late.Stop()
+		if err := cmd.Wait(); err != nil || t.Failed() {
+			t.Errorf("%s\nended with %v\n%s", command, err, &out)
+		}
+	})
 }
 
 // look finds a command in the session's PATH, which begins with the folder of the binaries.

@@ -74,7 +74,9 @@ func TestScript(t *testing.T) {
 type commandFunc = func(*testscript.TestScript, bool, []string)
 
 // commands are what the scripts can do beside what testscript offers.
-var commands = map[string]commandFunc{"exitcode": exitcode, "until": until}
+var commands = map[string]commandFunc{
+	"exitcode": exitcode, "until": until, "gate": startGate, "service": startService, "http": askHTTP, "envoy": askEnvoy,
+}
 
 // exitcode runs a command and wants its exit code: exitcode CODE COMMAND…
 func exitcode(ts *testscript.TestScript, neg bool, args []string) {

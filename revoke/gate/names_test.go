@@ -101,6 +101,32 @@ func TestClaimsAreReadStrictly(t *testing.T) {
 	bad(`{` + who + `,"iat":true}`)
 }
 
+func TestOnlyASPIFFEIDHasItsParts(t *testing.T) {
+	f := func(principal, domain, path string) {
+		t.Helper()
+		c, err := (gate.Names{
+			Tenant: gate.Source{Kind: gate.FromSPIFFE, Key: "trust-domain"}, Agent: gate.Source{Kind: gate.FromSPIFFE, Key: "path"},
+		}).Call(gate.Facts{Principal: principal})
+		if c.Tenant != domain || c.Agent != path || (err == nil) != (domain != "") {
+			t.Errorf("%q is %q of %q, %v", principal, c.Agent, c.Tenant, err)
+		}
+		// The one does not count without the other.
+		_, alone := (gate.Names{
+			Tenant: gate.Source{Kind: gate.FromSPIFFE, Key: "trust-domain"}, Agent: gate.Source{Kind: gate.FromValue, Key: "x"},
+		}).Call(gate.Facts{Principal: principal})
+		if (alone == nil) != (domain != "") {
+			t.Errorf("%q has a trust domain: %v", principal, alone)
+		}
+	}
+	f("spiffe://example.org/ns/bot", "example.org", "ns/bot")
+	for _, bad := range []string{
+		"", "bot", "spiffe:", "spiffe:///bot", "spiffe://example.org", "https://example.org/bot", "spiffe://example.org/bot?x=1",
+		"spiffe://example.org/bot#x", "spiffe://user@example.org/bot", "spiffe://exa mple/bot", "spiffe://example.org/%zz",
+	} {
+		f(bad, "", "")
+	}
+}
+
 func FuzzNamesOfClaims(f *testing.F) {
 	f.Add(`{"https://x.example/tenant":"acme","a":{"sub":"bot"},"chain":{"sub":"bot","act":{"sub":"root"}},"iat":1}`)
 	f.Fuzz(func(t *testing.T, claims string) {

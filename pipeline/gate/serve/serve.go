@@ -41,7 +41,6 @@ func HTTP(ctx context.Context, l net.Listener, h http.Handler, secure *tls.Confi
 		defer cancel()
 		if err := s.Shutdown(wait); err != nil {
 			log.Warn("calls in flight are cut: they did not end in time", "drain", drain)
-			cut()
 			_ = s.Close() // connections that are closed already
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -122,6 +123,43 @@ func TestWhatIsInFlightComesToItsEndUnlessItTakesTooLong(t *testing.T) {
 			}
 			<-s.cut
 		})
+	}
+}
+
+// A connection that has switched to another protocol is no request any more that a server
+// waits for: it ends with the context of its request.
+func TestAWebSocketEndsWithTheServer(t *testing.T) {
+	entered, left := make(chan struct{}), make(chan struct{})
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		close(entered)
+		<-r.Context().Done()
+		close(left)
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	l, ended := gatetest.Listen(t), make(chan error, 1)
+	go func() { ended <- serve.HTTP(ctx, l, h, nil, 50*time.Millisecond, quiet) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-entered
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-left:
+	case <-time.After(20 * time.Second):
+		t.Error("it is still open")
 	}
 }
 

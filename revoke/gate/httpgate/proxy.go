@@ -61,11 +61,10 @@ func NewProxy(g *guard.Guard, o ProxyOptions) (*Proxy, error) {
 	}
 	p := &Proxy{guard: g, o: o}
 	p.reverse = &httputil.ReverseProxy{
-		Rewrite:       p.rewrite,
-		Transport:     o.Transport,
-		FlushInterval: -1, // an event must not wait for the next one
-		ErrorHandler:  p.failed,
-		ErrorLog:      slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		Rewrite:      p.rewrite,
+		Transport:    o.Transport,
+		ErrorHandler: p.failed,
+		ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	p.gated = guard.HTTP(g, p.identify, http.HandlerFunc(p.pass))
 	return p, nil

@@ -353,6 +353,18 @@ func TestComplaint05ACertificateThatNamesNobodyIsDenied(t *testing.T) {
 	f(403, "spiffe:path", a.Issue("", "https://example.org/bot").Certificate)
 }
 
+func TestComplaint05ACertificateThatNobodyVerifiedNamesNobody(t *testing.T) {
+	r := gatetest.New(t)
+	s := proxy(t, r.Guard(), newUpstream(t, nil), func(o *httpgate.ProxyOptions) {
+		o.Names = gate.Names{Tenant: source(t, "value:acme"), Agent: source(t, "principal")}
+	})
+	a, forger := gatetest.NewAuthority(t), gatetest.NewAuthority(t)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{a.Issue("server").Certificate}, ClientAuth: tls.RequireAnyClientCert}
+	s.StartTLS()
+	status, h, body := send(t, client(t, a, forger.Issue("bot").Certificate), "GET", s.URL)
+	wantStatus(t, 403, status, h, body)
+}
+
 func TestAClientCannotDropTheNameOnItsWayToTheUpstream(t *testing.T) {
 	r := gatetest.New(t)
 	u := newUpstream(t, nil)
