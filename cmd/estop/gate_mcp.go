@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -19,8 +20,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/estop-project/estop/pipeline/gate/mcp"
+	"github.com/estop-project/estop/pipeline/gate/serve"
 	"github.com/estop-project/estop/pipeline/node"
 	"github.com/estop-project/estop/revoke/gate"
+	"github.com/estop-project/estop/revoke/gate/httpgate"
 )
 
 const gateMCPHelp = `Stands between an agent's client and an MCP server. Each call is decided before the server
@@ -41,14 +44,17 @@ In the configuration of a client:
 
 It finds the node that runs in --dir by itself. A node elsewhere is named by --nats.url,
 --kafka.brokers and --keys.verifier. What a client can write is no identity: headers that
-name the agent must be set by whatever authenticates it in front of the gate.
+name the agent must be set by whatever authenticates it in front of the gate (--trusted).
 
 Flags of this command are read from the environment too: ESTOP_GATE_AGENT for --agent.`
 
 // gateMCP holds the flags of 'estop gate mcp'.
 type gateMCP struct {
 	caller           mcp.Caller
-	headers          headers
+	from             map[string]*string // by name of the call: its source
+	trusted          []string
+	cert, key, ca    string
+	state            string
 	server, name     string
 	methods          []string
 	fail             string
@@ -57,9 +63,6 @@ type gateMCP struct {
 	listen, upstream string
 }
 
-// headers are the names of headers that say whose a request is.
-type headers struct{ tenant, agent, identity, session, chain string }
-
 func newGateMCP() *cobra.Command {
 	var g gateMCP
 	cmd := &cobra.Command{
@@ -67,7 +70,7 @@ func newGateMCP() *cobra.Command {
 		Short: "Put an agent's MCP tools under the switch",
 		Long:  gateMCPHelp,
 		Example: "  estop gate mcp --tenant acme --agent invoice-bot -- npx -y @modelcontextprotocol/server-everything\n" +
-			"  estop gate mcp --tenant acme --agent-header X-Agent --listen 127.0.0.1:8808 --upstream http://127.0.0.1:3001",
+			"  estop gate mcp --tenant acme --agent-from header:X-Agent --listen 127.0.0.1:8808 --upstream http://127.0.0.1:3001",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := fromEnv(cmd); err != nil {
 				return usage(cmd, err)
@@ -80,6 +83,16 @@ func newGateMCP() *cobra.Command {
 	}
 	g.flags(cmd)
 	return cmd
+}
+
+// namedMCP are the names of a call that can be read from a request.
+var namedMCP = []struct{ name, help string }{
+	{"tenant", "where the tenant is read from: header:NAME, principal, spiffe:trust-domain"},
+	{"agent", "where the agent is read from: header:NAME, principal, spiffe:path"},
+	{"identity", "where the credential or role is read from"},
+	{"session", "where the run or conversation is read from"},
+	{"chain", "where the delegation chain is read from: a list with commas, root first"},
+	{"issued", "where the time is read from at which the credential was issued"},
 }
 
 // own marks the flags that are read from ESTOP_GATE_….
@@ -96,16 +109,20 @@ func (g *gateMCP) flags(cmd *cobra.Command) {
 	f.StringSliceVar(&g.methods, "methods", mcp.Methods(), "the requests that are calls: decided and reported; all others pass")
 	f.StringVar(&g.fail, "fail", "closed", "closed: deny while the revocations are out of reach; open: pass on what is known")
 	f.DurationVar(&g.maxStale, "max-stale", 30*time.Second, "how long they may be out of reach before that")
-	f.DurationVar(&g.grace, "grace", mcp.DefaultGrace, "how long the server has to end, and again after SIGTERM")
+	f.DurationVar(&g.grace, "grace", mcp.DefaultGrace, "how long the server has to end, and again after SIGTERM; over HTTP: calls in flight")
 	f.IntVar(&g.maxMessage, "max-message", mcp.DefaultMaxMessage, "the largest message, in bytes")
 	f.StringVar(&g.name, "name", "", "name of this gate in acknowledgements, unique (default: host, server and a random part)")
 	f.StringVar(&g.listen, "listen", "", "serve streamable HTTP here, HOST:PORT")
 	f.StringVar(&g.upstream, "upstream", "", "the server that is guarded, a URL")
-	f.StringVar(&g.headers.tenant, "tenant-header", "", "the header that names the tenant")
-	f.StringVar(&g.headers.agent, "agent-header", "", "the header that names the agent")
-	f.StringVar(&g.headers.identity, "identity-header", "", "the header that names the identity")
-	f.StringVar(&g.headers.session, "session-header", "", "the header that names the session")
-	f.StringVar(&g.headers.chain, "chain-header", "", "the header with the chain, root first, with commas")
+	g.from = map[string]*string{}
+	for _, n := range namedMCP {
+		g.from[n.name] = f.String(n.name+"-from", "", "over HTTP: "+n.help)
+	}
+	f.StringSliceVar(&g.trusted, "trusted", []string{"127.0.0.1", "::1"}, "over HTTP: addresses and ranges whose headers are believed")
+	f.StringVar(&g.cert, "tls-cert", "", "over HTTP: PEM file of the certificate to serve with (default: without TLS)")
+	f.StringVar(&g.key, "tls-key", "", "over HTTP: PEM file of its key")
+	f.StringVar(&g.ca, "tls-client-ca", "", "over HTTP: PEM file of the authority whose certificate clients must show")
+	f.StringVar(&g.state, "state", "", "file that keeps what is known, so that a restart without NATS denies what was revoked; one for each gate")
 	f.VisitAll(func(f *pflag.Flag) { f.Annotations = map[string][]string{own: nil} })
 	cmd.Flags().AddFlagSet(f)
 	cmd.Flags().String("http.addr", "", "where metrics and health of this gate are served; empty: nowhere")
@@ -142,8 +159,8 @@ func (g *gateMCP) check(cmd *cobra.Command, args []string) error {
 		return errors.New("name the server's command behind --, or --listen and --upstream")
 	case !http && cmd.ArgsLenAtDash() != 0:
 		return errors.New("put -- in front of the server's command, so that its flags are its own")
-	case !http && g.headers != headers{}:
-		return errors.New("headers are for --listen")
+	case !http && g.reads():
+		return errors.New("--agent-from and its like are for --listen; a server behind -- has one agent")
 	case g.fail != "closed" && g.fail != "open":
 		return fmt.Errorf("--fail: %q is neither closed nor open%s", g.fail, node.DidYouMean(g.fail, []string{"closed", "open"}))
 	case g.maxStale <= 0 || g.grace <= 0:
@@ -159,23 +176,57 @@ func (g *gateMCP) check(cmd *cobra.Command, args []string) error {
 	return g.nameAll(args)
 }
 
-func (g *gateMCP) checkCaller() error {
-	for _, f := range []struct{ name, value, header string }{{"tenant", g.caller.Tenant, g.headers.tenant}, {"agent", g.caller.Agent, g.headers.agent}} {
-		switch {
-		case f.value == "" && f.header == "":
-			return fmt.Errorf("--%s is needed: whose calls are these?", f.name)
-		case f.value != "" && f.header != "":
-			return fmt.Errorf("either --%s or --%s-header", f.name, f.name)
+// reads reports whether a name is read from requests.
+func (g *gateMCP) reads() bool {
+	for _, text := range g.from {
+		if *text != "" {
+			return true
 		}
 	}
-	who := g.caller
-	if g.headers.tenant != "" {
-		who.Tenant = "from a header"
+	return false
+}
+
+func (g *gateMCP) checkCaller() error {
+	who, n := g.caller, g.from
+	for _, f := range []struct {
+		name string
+		text *string
+	}{{"tenant", &who.Tenant}, {"agent", &who.Agent}} {
+		switch from := *n[f.name]; {
+		case *f.text == "" && from == "":
+			return fmt.Errorf("--%s is needed: whose calls are these?", f.name)
+		case *f.text == "":
+			*f.text = "from " + from
+		}
 	}
-	if g.headers.agent != "" {
-		who.Agent = "from a header"
+	if err := who.Check(); err != nil {
+		return err
 	}
-	return who.Check()
+	_, err := g.names()
+	return err
+}
+
+// names says from where each name is read: what a flag says of it, or its source.
+func (g *gateMCP) names() (gate.Names, error) {
+	c := g.caller
+	fixed := map[string]string{"tenant": c.Tenant, "agent": c.Agent, "identity": c.Identity, "session": c.Session, "chain": strings.Join(c.Chain, ",")}
+	var n gate.Names
+	for name, to := range map[string]*gate.Source{
+		"tenant": &n.Tenant, "agent": &n.Agent, "identity": &n.Identity, "session": &n.Session, "chain": &n.Chain, "issued": &n.IssuedAt,
+	} {
+		from, err := gate.ParseSource(*g.from[name])
+		switch {
+		case err != nil:
+			return n, fmt.Errorf("--%s-from: %w", name, err)
+		case fixed[name] == "":
+			*to = from
+		case from.Kind != "":
+			return n, fmt.Errorf("either --%s or --%s-from", name, name)
+		default:
+			*to = gate.Source{Kind: gate.FromValue, Key: fixed[name]}
+		}
+	}
+	return n, n.Check(gate.FromHeader, gate.FromPrincipal, gate.FromSPIFFE, gate.FromValue)
 }
 
 // nameAll gives names to what has none.
@@ -236,11 +287,11 @@ func (g *gateMCP) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	log := c.Logger()
-	o := node.GateOptions{Name: g.name, FailOpen: g.fail == "open", MaxStale: g.maxStale}
-	if g.headers.tenant == "" {
+	o := node.GateOptions{Name: g.name, FailOpen: g.fail == "open", MaxStale: g.maxStale, File: g.state}
+	if g.caller.Tenant != "" {
 		o.Tenants = []string{g.caller.Tenant}
 	}
-	stand, err := node.StartGate(ctx, c, o, log)
+	stand, err := node.StartGate(context.WithoutCancel(ctx), c, o, log) // a kill must be heard to the end
 	if errors.Is(err, node.ErrNoAddress) {
 		err = usageError{err}
 	}
@@ -256,7 +307,7 @@ func (g *gateMCP) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if g.listen != "" {
-		return g.serve(ctx, cmd, m)
+		return g.serve(ctx, cmd, m, stand.MetricsAddr(), log)
 	}
 	return m.Run(ctx, g.caller, mcp.Stdio{
 		Argv: args, Env: withoutSecrets(os.Environ()), In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Grace: g.grace,
@@ -269,33 +320,31 @@ func withoutSecrets(environ []string) []string {
 	return slices.DeleteFunc(environ, func(e string) bool { return strings.HasPrefix(e, node.EnvPrefix) })
 }
 
-func (g *gateMCP) serve(ctx context.Context, cmd *cobra.Command, m *mcp.Gate) error {
+func (g *gateMCP) serve(ctx context.Context, cmd *cobra.Command, m *mcp.Gate, metrics string, log *slog.Logger) error {
 	upstream, err := url.Parse(g.upstream)
 	if err != nil {
 		return err
+	}
+	names, err := g.names()
+	if err != nil {
+		return err
+	}
+	peers, err := httpgate.ParsePeers(g.trusted)
+	if err != nil {
+		return usageError{fmt.Errorf("--trusted: %w", err)}
+	}
+	secure, err := serve.TLS(g.cert, g.key, g.ca)
+	if err != nil {
+		return usageError{fmt.Errorf("--tls-cert, --tls-key, --tls-client-ca: %w", err)}
 	}
 	l, err := net.Listen("tcp", g.listen)
 	if err != nil {
 		return fmt.Errorf("cannot listen for clients (--listen): %w", err)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "estop guards %s\n  clients  http://%s\n", upstream.Redacted(), l.Addr())
-	return mcp.Serve(ctx, l, m.Handler(upstream, mcp.Identify(g.names())))
-}
-
-// names says from where each name is read: what the flags say of it, or their header.
-func (g *gateMCP) names() gate.Names {
-	source := func(value, header string) gate.Source {
-		switch {
-		case header != "":
-			return gate.Source{Kind: gate.FromHeader, Key: header}
-		case value != "":
-			return gate.Source{Kind: gate.FromValue, Key: value}
-		}
-		return gate.Source{}
+	fmt.Fprintf(cmd.OutOrStdout(), "estop guards %s\n  listens  %s\n", upstream.Redacted(), l.Addr())
+	if metrics != "" {
+		fmt.Fprintf(cmd.OutOrStdout(), "  metrics  http://%s/metrics\n", metrics)
 	}
-	c, h := g.caller, g.headers
-	return gate.Names{
-		Tenant: source(c.Tenant, h.tenant), Agent: source(c.Agent, h.agent), Identity: source(c.Identity, h.identity),
-		Session: source(c.Session, h.session), Chain: source(strings.Join(c.Chain, ","), h.chain),
-	}
+	h := mcp.LocalOnly(l.Addr(), m.Handler(upstream, mcp.Identify(names, peers.Facts)))
+	return serve.HTTP(ctx, l, h, secure, g.grace, log)
 }

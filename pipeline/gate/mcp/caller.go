@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/estop-project/estop/pipeline/telemetry"
@@ -23,6 +24,8 @@ type Caller struct {
 	Identity string
 	Session  string
 	Chain    []string // root first; the acting agent last
+	// IssuedAt is when the credential was issued. Zero: not known; no revocation lets it pass.
+	IssuedAt time.Time
 	// Traceparent is for calls that carry none of their own.
 	Traceparent string
 }
@@ -64,23 +67,26 @@ func (c Caller) withAgent() Caller {
 func (c *Caller) guardCall(action, resource string) guard.Call {
 	return guard.Call{
 		Tenant: c.Tenant, Agent: c.Agent, Identity: c.Identity, Session: c.Session, Chain: c.Chain,
-		Action: action, Resource: resource,
+		CredentialIssuedAt: c.IssuedAt, Action: action, Resource: resource,
 	}
 }
 
 // SessionHeader is where streamable HTTP carries its session.
 const SessionHeader = "Mcp-Session-Id"
 
-// Identify returns who calls over HTTP, from headers that whatever authenticates the agents in
-// front of the gate has set. Where nothing says the session, it is a hash of the MCP session,
-// whose id itself is a secret between client and server.
-func Identify(names gate.Names) func(*http.Request) (Caller, error) {
+// Identify returns who calls over HTTP, from what facts knows of a request. Where nothing says the
+// session, it is a hash of the MCP session, whose id itself is a secret between client and server.
+func Identify(names gate.Names, facts func(*http.Request) (gate.Facts, error)) func(*http.Request) (Caller, error) {
 	return func(r *http.Request) (Caller, error) {
-		c, err := names.Call(gate.Facts{Header: r.Header.Values})
+		f, err := facts(r)
 		if err != nil {
 			return Caller{}, err
 		}
-		who := Caller{Tenant: c.Tenant, Agent: c.Agent, Identity: c.Identity, Session: c.Session, Chain: c.Chain}
+		c, err := names.Call(f)
+		if err != nil {
+			return Caller{}, err
+		}
+		who := Caller{Tenant: c.Tenant, Agent: c.Agent, Identity: c.Identity, Session: c.Session, Chain: c.Chain, IssuedAt: c.CredentialIssuedAt}
 		if id := r.Header.Get(SessionHeader); who.Session == "" && id != "" {
 			sum := sha256.Sum256([]byte(id))
 			who.Session = "mcp-" + hex.EncodeToString(sum[:12])

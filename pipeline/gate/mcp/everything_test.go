@@ -90,7 +90,7 @@ func TestAPublicServerIsStoppedInTheMiddleOfACall(t *testing.T) {
 			return r.stdioOf(o, mcp.Stdio{Argv: []string{"node", script, "stdio"}})
 		},
 		"http": func(t *testing.T, r *rig, o *sdk.ClientOptions) *sdk.ClientSession {
-			return dial(t, r.listen("http://"+serveEverything(t, script), mcp.Identify(names))+"/mcp", o)
+			return dial(t, r.listen("http://"+serveEverything(t, script), mcp.Identify(names, headers))+"/mcp", o)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

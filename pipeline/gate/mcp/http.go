@@ -22,9 +22,7 @@ import (
 
 // Times of the HTTP gate.
 const (
-	headerWait  = 10 * time.Second // for the head of a request
-	bodyWait    = time.Minute      // for its body
-	idleWait    = 2 * time.Minute
+	bodyWait    = time.Minute     // for the body of a request
 	cancelWait  = 5 * time.Second // for the server to take a cancellation
 	stuckClient = time.Second     // for a client to read that its call was cut off
 )
@@ -346,30 +344,13 @@ func reply(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // the client may be gone
 }
 
-// Serve serves h until ctx ends. Requests to a listener of this machine alone must name this
-// machine: a web page could otherwise reach it under a name of its own.
-func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	if a, ok := l.Addr().(*net.TCPAddr); ok && a.IP.IsLoopback() {
-		h = localOnly(h)
+// LocalOnly returns h for a listener: where that is one of this machine alone, requests must name
+// this machine. A web page could otherwise reach it under a name of its own.
+func LocalOnly(l net.Addr, h http.Handler) http.Handler {
+	if a, ok := l.(*net.TCPAddr); ok && a.IP.IsLoopback() {
+		return localOnly(h)
 	}
-	s := &http.Server{Handler: h, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		wait, cancel := context.WithTimeout(context.Background(), DefaultGrace)
-		defer cancel()
-		if s.Shutdown(wait) != nil {
-			s.Close()
-		}
-	})
-	err := s.Serve(l)
-	if !stop() {
-		<-done
-	}
-	if !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("cannot serve the gate: %w", err)
-	}
-	return nil
+	return h
 }
 
 func localOnly(next http.Handler) http.Handler {

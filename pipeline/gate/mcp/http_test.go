@@ -100,7 +100,7 @@ func TestOverHTTPTheHeadersSayWhoCalls(t *testing.T) {
 	u := newUpstream(t, says("application/json", `{"jsonrpc":"2.0","id":1,"result":{}}`))
 	at := r.listen(u.URL, mcp.Identify(gate.Names{
 		Tenant: value("acme"), Agent: gate.Source{Kind: gate.FromHeader, Key: "X-Agent"}, Chain: gate.Source{Kind: gate.FromHeader, Key: "X-Chain", Optional: true},
-	}))
+	}, headers))
 	r.kill(revoke.Revoke)
 	for name, c := range map[string]struct {
 		status  int
@@ -134,7 +134,7 @@ func TestOverHTTPTheHeadersSayWhoCalls(t *testing.T) {
 func TestOverHTTPWhatCannotBeDecidedIsRefused(t *testing.T) {
 	r := newRig(t, func(o *mcp.Options) { o.MaxMessage = 1 << 12 })
 	u := newUpstream(t, says("application/json", `{}`))
-	at := r.listen(u.URL, mcp.Identify(names))
+	at := r.listen(u.URL, mcp.Identify(names, headers))
 	for body, status := range map[string]int{
 		`{"id":1,`:                                  400,
 		`{"id":1,"method":"a","METHOD":"b"}`:        400,
@@ -177,7 +177,7 @@ func TestOverHTTPOfABatchTheDeniedAreAnsweredWithTheRest(t *testing.T) {
 		r := newRig(t)
 		r.kill(revoke.Restrict)
 		u := newUpstream(t, says(kind, body))
-		at := r.listen(u.URL, mcp.Identify(names))
+		at := r.listen(u.URL, mcp.Identify(names, headers))
 		status, text := post(t, at, `[{"id":1,"method":"resources/read","params":{"uri":"a:b"}},`+tool("2", "write")+`]`)
 		if status != 200 || !strings.Contains(text, `{"id":1,"result":{}}`) || !strings.Contains(text, `"id":2,"error":{"code":-32050`) {
 			t.Errorf("%s: %d %s", kind, status, text)
@@ -196,7 +196,7 @@ func TestOverHTTPOfABatchTheDeniedAreAnsweredWithTheRest(t *testing.T) {
 
 func TestAServerThatIsNotThereIsSaidToTheClient(t *testing.T) {
 	r := newRig(t)
-	status, text := post(t, r.listen("http://127.0.0.1:1", mcp.Identify(names)), tool(`"a"`, "x"))
+	status, text := post(t, r.listen("http://127.0.0.1:1", mcp.Identify(names, headers)), tool(`"a"`, "x"))
 	if status != 502 || !strings.Contains(text, `"id":"a","error":{"code":-32051`) {
 		t.Errorf("%d %s", status, text)
 	}
@@ -212,7 +212,7 @@ func TestAStreamOfEventsIsCutWithAnAnswerAndTheServerIsTold(t *testing.T) {
 		w.(http.Flusher).Flush()
 		<-q.Context().Done()
 	})
-	resp, err := http.Post(r.listen(u.URL, mcp.Identify(names)), "application/json", strings.NewReader(tool("1", "slow")))
+	resp, err := http.Post(r.listen(u.URL, mcp.Identify(names, headers)), "application/json", strings.NewReader(tool("1", "slow")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestAClientThatDoesNotReadHoldsNoCallOpen(t *testing.T) {
 			}
 		}
 	})
-	resp, err := http.Post(r.listen(u.URL, mcp.Identify(names)), "application/json", strings.NewReader(tool("1", "slow")))
+	resp, err := http.Post(r.listen(u.URL, mcp.Identify(names, headers)), "application/json", strings.NewReader(tool("1", "slow")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestAStoppedAgentHearsNothing(t *testing.T) {
 			}
 		}
 	})
-	at := r.listen(u.URL, mcp.Identify(names))
+	at := r.listen(u.URL, mcp.Identify(names, headers))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	q, _ := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)

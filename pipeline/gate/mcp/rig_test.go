@@ -19,6 +19,7 @@ import (
 
 	"github.com/estop-project/estop/pipeline/gate/gatetest"
 	"github.com/estop-project/estop/pipeline/gate/mcp"
+	"github.com/estop-project/estop/pipeline/gate/serve"
 	"github.com/estop-project/estop/pipeline/telemetry"
 	"github.com/estop-project/estop/revoke"
 	"github.com/estop-project/estop/revoke/gate"
@@ -29,7 +30,7 @@ const serverEnv = "MCP_TEST_SERVER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(serverEnv) != "" {
-		serve(os.Getenv(serverEnv))
+		serveTools(os.Getenv(serverEnv))
 	}
 	if os.Getenv(rawEnv) != "" {
 		serveRaw(os.Getenv(rawEnv))
@@ -80,8 +81,8 @@ func toolServer(note func(string)) *sdk.Server {
 	return s
 }
 
-// serve is the server as a process of its own. It appends its notes to a file.
-func serve(notes string) {
+// serveTools is the server as a process of its own. It appends its notes to a file.
+func serveTools(notes string) {
 	f, err := os.OpenFile(notes, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		os.Exit(9)
@@ -112,6 +113,8 @@ var names = gate.Names{
 	Tenant: value(caller.Tenant), Agent: value(caller.Agent), Identity: value(caller.Identity),
 	Session: value(caller.Session), Chain: value("planner, bot"),
 }
+
+func headers(r *http.Request) (gate.Facts, error) { return gate.Facts{Header: r.Header.Values}, nil }
 
 func value(text string) gate.Source { return gate.Source{Kind: gate.FromValue, Key: text} }
 
@@ -249,7 +252,7 @@ func (r *rig) http(options *sdk.ClientOptions, server *sdk.StreamableHTTPOptions
 	s := toolServer(func(line string) { fmt.Fprintln(f, line) })
 	upstream := httptest.NewServer(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, server))
 	r.t.Cleanup(upstream.Close)
-	return dial(r.t, r.listen(upstream.URL, mcp.Identify(names)), options)
+	return dial(r.t, r.listen(upstream.URL, mcp.Identify(names, headers)), options)
 }
 
 func dial(t *testing.T, endpoint string, options *sdk.ClientOptions) *sdk.ClientSession {
@@ -276,7 +279,9 @@ func (r *rig) listen(upstream string, identify func(*http.Request) (mcp.Caller, 
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- mcp.Serve(ctx, l, r.gate.Handler(u, identify)) }()
+	go func() {
+		ended <- serve.HTTP(ctx, l, mcp.LocalOnly(l.Addr(), r.gate.Handler(u, identify)), nil, time.Second, slog.New(slog.DiscardHandler))
+	}()
 	r.t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
