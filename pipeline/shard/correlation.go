@@ -72,51 +72,82 @@ func (s *Shard) correlate(e *entity, from int, c *telemetry.Call, t int64, src S
 	}
 }
 
-// sign takes in a sign that the call at t led to.
+// sign takes in a sign that the call at t led to, and looks at the stretches of time that it lies in.
 func (s *Shard) sign(r *rule, e *entity, sg sign, c *telemetry.Call, t int64, src Source) {
 	k := e.correlated(r)
 	k.latest = max(k.latest, sg.at)
-	if k.quiet.holds(k.latest, src.Appended) {
+	if !r.Correlation.Exchanged() {
+		sg.at = k.latest
+	}
+	if k.quiet.holds(sg.at, src.Appended) {
 		return
 	}
 	sg.place, sg.value = placeOf(src), signValue(r.Correlation, sg.detector, c)
-	s.insert(k, sg)
-	if s.complete(r, k) && r.FiresAt(k.latest) {
-		s.detectCorrelated(r, e, k, c, t, src)
+	within := int64(r.Correlation.Within)
+	for from, i, last := 0, s.insert(k, sg), 0; i+last < len(k.signs) && k.signs[i+last].at < k.signs[i].at+within; last++ {
+		end := k.signs[i+last].at
+		for k.signs[from].at <= end-within {
+			from++
+		}
+		if some := k.signs[from : i+last+1]; s.complete(r, some) && r.FiresAt(end) {
+			s.detectCorrelated(r, e, k, some, c, t, src)
+			k.begin(i + last + 1)
+			return
+		}
 	}
 }
 
-// insert puts a sign among the others and lets those go that count no more.
+// insert puts a sign among the others, and returns its place.
 //
 // Signs from several partitions come in any order. They stand in that of their calls in the log, and none is older
-// than one before it: a call that is dated back counts when it came. So what signs make together does not depend on
-// which of them came first.
-func (s *Shard) insert(k *correlated, sg sign) {
-	c := k.rule.Correlation
-	i := len(k.signs)
-	if c.Exchanged() {
-		for i > 0 && s.precedes(&sg, &k.signs[i-1]) {
-			i--
-		}
-	} else {
-		sg.at = k.latest
+// than one before it: a call that is dated back counts when it came. Those of the latest time are not all that
+// count, for a partition may be behind. So what signs make together does not depend on which of them came first.
+func (s *Shard) insert(k *correlated, sg sign) int {
+	c, i := k.rule.Correlation, len(k.signs)
+	for c.Exchanged() && i > 0 && s.precedes(&sg, &k.signs[i-1]) {
+		i--
 	}
 	k.signs = slices.Insert(k.signs, i, sg)
 	for j := max(i, 1); j < len(k.signs); j++ {
 		k.signs[j].at = max(k.signs[j].at, k.signs[j-1].at)
 	}
-	k.latest = max(k.latest, k.signs[len(k.signs)-1].at)
-	kept := k.signs[:0]
+	kept, at := k.signs[:0], 0
 	for j := range k.signs {
-		again := func(later sign) bool { return later.value == k.signs[j].value }
-		if k.signs[j].at > k.latest-int64(c.Within) && (c.Kind != detector.CorrelateDistinct || !slices.ContainsFunc(k.signs[j+1:], again)) {
-			kept = append(kept, k.signs[j])
+		if j == i {
+			at = len(kept)
+		} else if k.past(j) {
+			continue
 		}
+		kept = append(kept, k.signs[j])
 	}
 	clear(k.signs[len(kept):])
-	if k.signs = kept; len(kept) > mostSigns {
-		k.signs = slices.Delete(k.signs, 0, 1)
+	k.signs = kept
+	switch {
+	case len(kept) <= mostSigns:
+	case at == 0:
+		k.signs = slices.Delete(kept, 1, 2)
+	default:
+		k.signs, at = slices.Delete(kept, 0, 1), at-1
 	}
+	return at
+}
+
+// past reports whether sign i can count no more: whether no sign that comes can lie within the time of the
+// correlation with it, or another one of the same value does wherever it does.
+func (k *correlated) past(i int) bool {
+	c, sg := k.rule.Correlation, &k.signs[i]
+	if !c.Exchanged() && sg.at <= k.latest-int64(c.Within) {
+		return true
+	}
+	return c.Kind == detector.CorrelateDistinct && slices.ContainsFunc(k.signs[i+1:], func(later sign) bool {
+		return later.value == sg.value && later.at < sg.at+int64(c.Within)
+	})
+}
+
+// begin begins anew after a detection with the signs from an index on, those that lie behind the time in which the
+// entity does not fire.
+func (k *correlated) begin(from int) {
+	k.signs = slices.DeleteFunc(slices.Clone(k.signs[from:]), func(sg sign) bool { return k.quiet.holds(sg.at, sg.place.log) })
 }
 
 // precedes orders signs; of one call by what found them, as a shard does.
@@ -124,11 +155,11 @@ func (s *Shard) precedes(a, b *sign) bool {
 	return cmp.Or(a.place.compare(b.place), cmp.Compare(s.indexes[a.detector], s.indexes[b.detector])) < 0
 }
 
-func (s *Shard) complete(r *rule, k *correlated) bool {
+func (s *Shard) complete(r *rule, signs []sign) bool {
 	var members, values []uint64
-	for _, sg := range k.signs {
-		members = append(members, r.Correlation.Members(s.indexes[sg.detector]))
-		values = append(values, sg.value)
+	for i := range signs {
+		members = append(members, r.Correlation.Members(s.indexes[signs[i].detector]))
+		values = append(values, signs[i].value)
 	}
 	return r.Correlation.Complete(members, values)
 }
@@ -157,15 +188,16 @@ func signValue(c *detector.Correlation, found string, call *telemetry.Call) uint
 }
 
 // detectCorrelated writes the detection that several make together.
-func (s *Shard) detectCorrelated(r *rule, e *entity, k *correlated, c *telemetry.Call, t int64, src Source) {
-	mode := r.foundIn(k.latest)
+func (s *Shard) detectCorrelated(r *rule, e *entity, k *correlated, signs []sign, c *telemetry.Call, t int64, src Source) {
+	last := &signs[len(signs)-1]
+	mode := r.foundIn(last.at)
 	d := detection(r, e, mode, c, t, src)
-	d.Reason, d.FirstBad, d.Features = r.Correlation.Text, k.signs[0].firstBad, []detector.Sample{}
-	for _, sg := range k.signs {
+	d.Reason, d.FirstBad, d.Features = r.Correlation.Text, signs[0].firstBad, []detector.Sample{}
+	for _, sg := range signs {
 		d.Signs = append(d.Signs, detector.Sign{ID: sg.id, Detector: sg.detector, Time: time.Unix(0, sg.at).UTC()})
 	}
-	still := k.graded.answer(r, mode, k.latest, &d)
-	k.quiet, k.signs = quiet{k.latest + still, src.Appended + still}, nil
+	still := k.graded.answer(r, mode, last.at, &d)
+	k.quiet = quiet{last.at + still, last.place.log + still}
 	s.found(d, r)
 }
 

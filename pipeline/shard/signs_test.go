@@ -224,11 +224,72 @@ func TestALateSignStandsWhereItBelongs(t *testing.T) {
 		want  int
 	}{
 		{[]int{2, 1, 0}, 1}, // at 20, 10 and 0 s
-		{[]int{4, 0, 1}, 0}, // 0 and 10 s are past when 40 s is there
+		{[]int{4, 0, 1}, 0},
+		{[]int{4, 0, 1, 2}, 1}, // though 40 s was there first
 		{[]int{4, 0, 2, 3}, 1},
 	} {
 		if found := arrivals(p, calls, c.order); len(found) != c.want {
 			t.Errorf("%v: %d detections, want %d", c.order, len(found), c.want)
+		}
+	}
+}
+
+// However far one partition is ahead of another, what lies together is found, and what does not is not.
+func TestOnlySignsOfOneTimeMeetInWhicheverOrderTheyCome(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(2, 6).Draw(t, "signs")
+		var calls []sent
+		var order []int
+		place := rapid.IntRange(0, 3).Draw(t, "where enough are")
+		for cluster := range 4 {
+			size := n - 1
+			if cluster == place {
+				size = n
+			}
+			for range size {
+				c := call(len(calls), fmt.Sprint("agent-", len(calls)), time.Duration(cluster)*time.Hour+time.Duration(rapid.IntRange(0, 29).Draw(t, "second"))*time.Second)
+				c.src.Partition = int32(rapid.IntRange(0, 2).Draw(t, "partition"))
+				calls, order = append(calls, c), append(order, len(order))
+			}
+		}
+		condition := rapid.SampledFrom([]string{`{count: ">= %d"}`, `{distinct: {field: agent, count: ">= %d"}}`}).Draw(t, "condition")
+		p := planOf(t, across("tenant", fmt.Sprintf(`{of: [a-sign], within: 1m, condition: `+condition+`}`, n)))
+		found := arrivals(p, calls, rapid.Permutation(order).Draw(t, "order"))
+		if len(found) != 1 || len(found[0].Signs) != n {
+			t.Fatalf("%d detections, want one of %d signs", len(found), n)
+		}
+		for _, s := range found[0].Signs {
+			if hour := int(s.Time.Sub(t0) / time.Hour); hour != place {
+				t.Fatalf("a sign of hour %d, want those of %d", hour, place)
+			}
+		}
+	})
+}
+
+// What is kept is bounded, and one that is noisy does not crowd out the others.
+func TestANoisyAgentDoesNotCrowdOutTheOthers(t *testing.T) {
+	p := plan(t, across("tenant", `{of: [a-sign], within: 1h, condition: {distinct: {field: agent, count: ">= 3"}}}`))
+	calls := []sent{call(0, "x", 0)}
+	for i := range 1000 {
+		calls = append(calls, call(1+i, "noisy", time.Duration(i)*time.Second))
+	}
+	calls = number(append(calls, call(0, "y", 30*time.Minute)))
+	var order []int
+	for i := range calls {
+		order = append(order, i)
+	}
+	if found := arrivals(p, calls, order); len(found) != 1 || len(found[0].Signs) != 3 {
+		t.Errorf("%d detections, want one of three agents", len(found))
+	}
+	many := plan(t, across("tenant", `{of: [a-sign], within: 7d, condition: {count: ">= 100"}}`)+"\nschedule: {hours: \"00:00-00:01\"}\n")
+	s := shard.New(many, small)
+	for i := range calls {
+		c := &calls[len(calls)-1-i] // the oldest comes last
+		s.Correlate(detector.ByTenant, &c.Call, []shard.Sign{{Detector: "a-sign", ID: "1", At: c.Time}}, c.src, int64(i))
+	}
+	for _, st := range s.Dirty() {
+		if len(st.Value) > 16<<10 {
+			t.Errorf("a state of %d bytes", len(st.Value))
 		}
 	}
 }
