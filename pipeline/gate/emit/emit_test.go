@@ -221,3 +221,23 @@ func TestWithoutKafkaNothingWaitsAndMemoryIsBounded(t *testing.T) {
 		t.Errorf("%v found no room and %v failed, want 990 and 10", full, failed)
 	}
 }
+
+// FuzzText: whatever an agent calls things, a decoder reads the call.
+func FuzzText(f *testing.F) {
+	f.Add([]byte("/a\x00b"))
+	f.Add([]byte("\xff\xfe"))
+	f.Add([]byte(strings.Repeat("é", telemetry.DefaultMaxField)))
+	f.Add([]byte(strings.Repeat("\xf0\x9f", telemetry.DefaultMaxField/2)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		value := telemetry.AppendJSON(nil, &telemetry.Call{Time: 1, Tenant: []byte("acme"), Agent: []byte("bot"), Resource: emit.Text(b)})
+		var d telemetry.Decoder
+		var c telemetry.Call
+		d.Start(telemetry.JSON, value)
+		if err := d.Next(&c); err != nil {
+			t.Fatalf("%q: %v", b, err)
+		}
+		if len(b) > 0 && len(c.Resource) == 0 {
+			t.Fatalf("%q is gone", b)
+		}
+	})
+}

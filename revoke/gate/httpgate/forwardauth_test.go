@@ -217,3 +217,35 @@ http://127.0.0.1:%d {
 	gatetest.Run(t, port, caddy, "run", "--config", filepath.Clean(config), "--adapter", "caddyfile")
 	behind(t, r, u, fmt.Sprintf("http://127.0.0.1:%d", port))
 }
+
+func FuzzForwardAuth(f *testing.F) {
+	r := gatetest.New(f)
+	var seen *gate.Seen
+	h, err := httpgate.NewForwardAuth(r.Guard(), httpgate.ForwardAuthOptions{
+		Names: byHeader(f), Trusted: peers(f, "127.0.0.1"), Record: func(s gate.Seen) { seen = &s },
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("POST", "/orders?x=1", "bot", "")
+	f.Add("GET", "https://shop.example/orders", "bot", "GET")
+	f.Add("", "//x/../y%00", "a,b", "")
+	f.Fuzz(func(t *testing.T, method, uri, agent, original string) {
+		req := httptest.NewRequest("GET", "/", nil)
+		req.RemoteAddr = "127.0.0.1:1"
+		req.Header["X-Forwarded-Method"], req.Header["X-Forwarded-Uri"], req.Header["X-Agent"] = []string{method}, []string{uri}, []string{agent}
+		if original != "" {
+			req.Header["X-Original-Method"] = []string{original}
+		}
+		seen = nil
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		allowed := w.Code == 200
+		if w.Header().Get("Cache-Control") != "no-store" || !allowed && w.Code != 403 {
+			t.Fatalf("%d %v", w.Code, w.Header())
+		}
+		if allowed && (seen == nil || seen.Action != method || !strings.HasPrefix(seen.Resource, "/") || seen.Agent == "" || original != "") {
+			t.Fatalf("%q %q as %q passed as %+v", method, uri, agent, seen)
+		}
+	})
+}

@@ -1,0 +1,4 @@
+package emit
+
+// Text is text for tests.
+var Text = text
