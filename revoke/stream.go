@@ -23,7 +23,7 @@ const directGet = "$JS.API.DIRECT.GET." + Stream
 const precedingHeader = "Nats-Last-Sequence"
 
 const (
-	readBatch = 512
+	readBatch = 2048
 	// readWait is how long each message of a batch is waited for: a request that a broken
 	// connection swallowed must not hold up the reading for ever.
 	readWait = 2 * time.Second

@@ -191,11 +191,13 @@ func (f *follower) readFrom(ctx context.Context, filter string, from uint64) err
 	patience := min(max(interval, minAnswer), maxAnswer)
 	silent := time.AfterFunc(patience, func() { cancel(errSilent) })
 	defer silent.Stop()
+	takers := takers{g: f.g}
 	next, err := revoke.ReadStream(ctx, f.g.o.Conn, filter, from, func(m revoke.StreamMessage) error {
+		takers.take(m)
 		silent.Reset(patience)
-		f.g.take(m.Subject, m.Token, m.Sequence)
 		return nil
 	})
+	takers.wait()
 	f.next[filter] = next
 	if err != nil && context.Cause(ctx) == errSilent {
 		return errSilent

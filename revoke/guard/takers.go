@@ -1,0 +1,53 @@
+package guard
+
+import (
+	"hash/maphash"
+	"runtime"
+	"sync"
+
+	"github.com/estop-project/estop/revoke"
+)
+
+// manyMessages is from how many messages of one reading on all processors verify them: it is
+// their signatures that take the time of whoever joins late.
+const manyMessages = 64
+
+// takers verify and apply the messages of one reading. Those of one target stay in order.
+type takers struct {
+	g     *Guard
+	n     int
+	lines []chan revoke.StreamMessage
+	done  sync.WaitGroup
+}
+
+func (t *takers) take(m revoke.StreamMessage) {
+	if t.n++; t.n <= manyMessages {
+		t.g.take(m.Subject, m.Token, m.Sequence)
+		return
+	}
+	if t.lines == nil {
+		t.start()
+	}
+	t.lines[maphash.String(t.g.seed, m.Subject)%uint64(len(t.lines))] <- m
+}
+
+func (t *takers) start() {
+	t.lines = make([]chan revoke.StreamMessage, runtime.GOMAXPROCS(0))
+	for i := range t.lines {
+		line := make(chan revoke.StreamMessage, manyMessages)
+		t.lines[i] = line
+		t.done.Go(func() {
+			for m := range line {
+				t.g.take(m.Subject, m.Token, m.Sequence)
+			}
+		})
+	}
+}
+
+// wait returns when all that was taken is in force.
+func (t *takers) wait() {
+	for _, line := range t.lines {
+		close(line)
+	}
+	t.done.Wait()
+}
