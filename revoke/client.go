@@ -229,7 +229,7 @@ func newAckWaiter(id string, expect int) *ackWaiter {
 func (w *ackWaiter) add(a Ack) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if a.Revocation != w.id || w.guards[a.Guard] {
+	if a.Revocation != w.id || w.guards[a.Guard] || a.Report() {
 		return
 	}
 	w.guards[a.Guard] = true

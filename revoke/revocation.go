@@ -72,4 +72,10 @@ type Ack struct {
 	// Latency is from the revocation's IssuedAt to AppliedAt, nanoseconds, by the guard's clock.
 	// Clocks differ, so it may be negative; never compare it between machines.
 	Latency time.Duration `json:"latency_ns"`
+	// FirstDenied is when the revocation denied its first call there. A guard reports that once, beside its
+	// acknowledgement; AppliedAt is then that moment too.
+	FirstDenied time.Time `json:"first_denied_at,omitzero"`
 }
+
+// Report says whether a only reports a first denied call. It confirms nothing: calls in flight may go on.
+func (a Ack) Report() bool { return !a.FirstDenied.IsZero() }

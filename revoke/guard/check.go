@@ -101,6 +101,9 @@ func (g *Guard) decide(c *Call) Decision {
 	if e == nil {
 		return Decision{}
 	}
+	if e.verdict == Deny && e.denied.Load() == 0 {
+		g.deniedFirst(e)
+	}
 	return Decision{Verdict: e.verdict, Revocation: e.rev, Reason: e.reason, entry: e}
 }
 

@@ -60,6 +60,12 @@ type Options struct {
 	// its own. Empty: none.
 	File string
 
+	// Report is how often the guard reports to the register of guards, by which the installation knows
+	// who must acknowledge. 0: DefaultReport. Negative: never, and nobody misses it.
+	Report time.Duration
+	// Version of the program that the guard is in, for the register.
+	Version string
+
 	Clock  func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: none
 }
@@ -76,8 +82,9 @@ type Guard struct {
 	inflight inflightIndex
 	counters counters
 
-	pulse pulse
-	state state
+	pulse    pulse
+	state    state
+	reporter reporter
 
 	blocked atomic.Uint32 // why calls fail closed now: notSynced, stale
 	aging   sync.Mutex    // held while stale and age are decided on
@@ -151,6 +158,7 @@ func newGuard(o Options) (*Guard, error) {
 	g.inflight.init()
 	g.pulse.init(o)
 	g.state.init(o.File)
+	g.reporter.init(o)
 	return g, nil
 }
 
@@ -174,6 +182,9 @@ func (g *Guard) Start(ctx context.Context) error {
 	ctx, g.cancel = context.WithCancel(ctx)
 	g.done.Go(func() { g.follow(ctx) })
 	g.done.Go(func() { g.tick(ctx) })
+	if g.reporter.every > 0 {
+		g.done.Go(func() { g.report(ctx) })
+	}
 	if g.o.File != "" {
 		g.done.Go(func() { g.keep(ctx) })
 	}

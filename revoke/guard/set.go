@@ -38,7 +38,7 @@ func kindOf(s revoke.Scope) kind {
 	return kindAny
 }
 
-// entry is one revocation in the set. It is immutable but for paced. One with strength 0 is
+// entry is one revocation in the set. It is immutable but for paced and denied. One with strength 0 is
 // a release: it stops nothing, and stays until its end so that an older message cannot undo
 // it.
 //
@@ -57,6 +57,7 @@ type entry struct {
 	reason string
 	hash   uint64
 	paced  atomic.Int64 // ns: when Pace last let a call through
+	denied atomic.Int64 // ns: the first call that it denied; 0: none yet
 }
 
 func (e *entry) setSubject(subject string) {

@@ -52,6 +52,18 @@ func (c *counters) decided(v Verdict) {
 	c.verdicts[rand.Uint32()%uint32(len(c.verdicts))].n[v].Add(1)
 }
 
+// decisions returns how many there were, by verdict.
+func (c *counters) decisions() (allowed, throttled, restricted, denied uint64) {
+	for i := range c.verdicts {
+		v := &c.verdicts[i].n
+		allowed += v[Allow].Load()
+		throttled += v[Throttle].Load()
+		restricted += v[Restrict].Load()
+		denied += v[Deny].Load()
+	}
+	return allowed, throttled, restricted, denied
+}
+
 func (c *counters) refuse(err error) (string, uint64) {
 	for i, r := range reasons {
 		if errors.Is(err, r.err) {
@@ -103,13 +115,7 @@ func (g *Guard) Stats() Stats {
 	s.Saved, s.FileErrors = g.state.saved.Load(), g.state.errors.Load()
 	s.Age = max(0, g.pulse.age(g.since()))
 	s.Stale = g.blocked.Load()&stale != 0
-	for i := range c.verdicts {
-		v := &c.verdicts[i].n
-		s.Allowed += v[Allow].Load()
-		s.Throttled += v[Throttle].Load()
-		s.Restricted += v[Restrict].Load()
-		s.Denied += v[Deny].Load()
-	}
+	s.Allowed, s.Throttled, s.Restricted, s.Denied = c.decisions()
 	for i := range c.refused {
 		if n := c.refused[i].Load(); n > 0 {
 			name := "other"

@@ -21,17 +21,20 @@ accounts {
       { stream: "estop.v1.beat" }
       { service: "$JS.API.DIRECT.GET.ESTOP_REVOKE", response_type: Stream }
     ]
-    imports: [ { stream: { account: GUARDS, subject: "estop.v1.ack.>" } } ]
+    imports: [
+      { stream: { account: GUARDS, subject: "estop.v1.ack.>" } }
+      { stream: { account: GUARDS, subject: "estop.v1.guard.>" } }
+    ]
   }
   GUARDS {
     users: [{
       user: "guest", password: "guest"
       permissions {
-        publish: { allow: ["estop.v1.ack.>", "$JS.API.DIRECT.GET.ESTOP_REVOKE"] }
+        publish: { allow: ["estop.v1.ack.>", "estop.v1.guard.>", "$JS.API.DIRECT.GET.ESTOP_REVOKE"] }
         subscribe: { allow: ["estop.v1.>", "_INBOX.>"] }
       }
     }]
-    exports: [ { stream: "estop.v1.ack.>" } ]
+    exports: [ { stream: "estop.v1.ack.>" }, { stream: "estop.v1.guard.>" } ]
     imports: [
       { stream: { account: DETECTOR, subject: "estop.v1.revoke.>" } }
       { stream: { account: DETECTOR, subject: "estop.v1.beat" } }
