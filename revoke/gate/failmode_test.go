@@ -151,19 +151,23 @@ func (service) StreamingOutputCall(_ *pb.StreamingOutputCallRequest, s pb.TestSe
 	return s.Send(&pb.StreamingOutputCallResponse{})
 }
 
-func overGRPC(t *testing.T, g *guard.Guard) pb.TestServiceClient {
+func overGRPC(t *testing.T, g *guard.Guard, change ...func(*grpcgate.Options)) pb.TestServiceClient {
 	t.Helper()
 	identify, err := grpcgate.Names(names)
 	if err != nil {
 		t.Fatal(err)
 	}
-	gated, err := grpcgate.New(g, grpcgate.Options{Identify: func(ctx context.Context, method string) (guard.Call, error) {
+	o := grpcgate.Options{Identify: func(ctx context.Context, method string) (guard.Call, error) {
 		call, err := identify(ctx, method)
 		if md, ok := metadata.FromIncomingContext(ctx); ok {
 			call.Resource = md.Get("x-resource")[0]
 		}
 		return call, err
-	}})
+	}}
+	for _, f := range change {
+		f(&o)
+	}
+	gated, err := grpcgate.New(g, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,9 +20,11 @@ type Seen struct {
 	Latency     time.Duration // zero where the gate does not see the end
 	BytesIn     int64
 	BytesOut    int64
-	Traceparent string // W3C trace context, as sent
-	Revocation  string // the id of what refused or cut it, where the gate knows
-	Kind        string // of gate: http, grpc, envoy, forward-auth
+	Traceparent string   // W3C trace context, as sent
+	Revocation  string   // the id of what refused or cut it, where the gate knows
+	Policies    []string // the ids of what forbade it; none where no policy permits it
+	Forbidden   bool     // policies refused it
+	Kind        string   // of gate: http, grpc, envoy, forward-auth
 }
 
 // Outcome is how a call ended, in the words of telemetry.
@@ -50,9 +52,10 @@ func OutcomeOf(status int) Outcome {
 type Answer struct {
 	Allowed    bool
 	Verdict    guard.Verdict
-	Code       string // why not, for programs: one of the codes
-	Reason     string // why not, for people
-	Revocation string // the id of what decided, if a revocation did
+	Code       string   // why not, for programs: one of the codes
+	Reason     string   // why not, for people
+	Revocation string   // the id of what decided, if a revocation did
+	Policies   []string // the ids of what forbids it, if policies decided; none where none permits it
 	RetryAfter time.Duration
 }
 
@@ -66,6 +69,7 @@ const (
 	CodeNotServed    = "NOT_SERVED"
 	CodeNotSynced    = "NOT_SYNCED"
 	CodeStale        = "STALE"
+	CodeForbidden    = "FORBIDDEN" // by policies
 )
 
 // codes are those of the decisions that no revocation made.
@@ -124,12 +128,13 @@ func Revoked(r *guard.Revoked) Answer {
 // Body is the JSON that a refused HTTP client gets, as guard.HTTP writes it.
 func Body(a Answer) []byte {
 	b, err := json.Marshal(struct {
-		Verdict    string `json:"verdict"`
-		Reason     string `json:"reason"`
-		Revocation string `json:"revocation,omitempty"`
-	}{a.Verdict.String(), a.Reason, a.Revocation})
+		Verdict    string   `json:"verdict"`
+		Reason     string   `json:"reason"`
+		Revocation string   `json:"revocation,omitempty"`
+		Policies   []string `json:"policies,omitempty"`
+	}{a.Verdict.String(), a.Reason, a.Revocation, a.Policies})
 	if err != nil {
-		panic("cannot write an answer: " + err.Error()) // three texts
+		panic("cannot write an answer: " + err.Error()) // texts
 	}
 	return append(b, '\n')
 }

@@ -24,6 +24,9 @@ func (e *Emitter) Seen(s gate.Seen) {
 	if s.Revocation != "" {
 		c.Context = append(c.Context, telemetry.Pair{Key: []byte("revocation"), Value: []byte(s.Revocation)})
 	}
+	if s.Forbidden {
+		c.Context = append(c.Context, telemetry.Pair{Key: []byte("policy"), Value: []byte(gate.PolicyOf(s.Policies))})
+	}
 	e.Emit(&c)
 }
 

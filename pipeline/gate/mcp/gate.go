@@ -53,6 +53,8 @@ type Options struct {
 	Methods []string
 	// MaxMessage bounds one message, in bytes. 0: DefaultMaxMessage.
 	MaxMessage int
+	// Authorize decides by policies what the guard lets through. nil: the guard alone decides.
+	Authorize gate.Authorizer
 	// Report takes each call when it is over, and must not wait. nil: nothing is reported.
 	Report func(*telemetry.Call)
 	// Registerer takes the metrics. nil: none.
@@ -110,7 +112,10 @@ func (g *Gate) begin(ctx context.Context, who *Caller, m *message) (*call, *fail
 	held := who.guardCall(c.action, c.resource)
 	var d guard.Decision
 	c.ctx, c.watch, d = g.o.Guard.Begin(ctx, &held)
-	a := gate.AnswerTo(g.o.Guard, d, g.reads(m.method, target))
+	a := g.o.Authorize.Decide(g.o.Guard, d, gate.Request{
+		Call: held, Time: c.began, Reads: g.reads(m.method, target), Gate: "mcp",
+		Context: map[string]string{"method": m.method, "server": g.o.Server},
+	})
 	g.metrics.decided(d.Verdict, a.Allowed)
 	if a.Allowed {
 		g.metrics.inFlight.Inc()

@@ -33,6 +33,7 @@ type Stopped struct {
 	Code       string       `json:"code"`    // that of every gate: REVOKED, STALE, …
 	Reason     string       `json:"reason"`
 	Revocation string       `json:"revocation,omitempty"`
+	Policies   []string     `json:"policies,omitempty"` // that forbid it
 	Scope      revoke.Scope `json:"scope,omitempty"`
 	Subject    string       `json:"subject,omitempty"`
 	Until      time.Time    `json:"until,omitzero"`
@@ -43,8 +44,8 @@ type Stopped struct {
 }
 
 func stopped(a gate.Answer, r *revoke.Revocation) Stopped {
-	s := Stopped{Verdict: a.Verdict.String(), Code: a.Code, Reason: a.Reason, RetryAfter: a.RetryAfter.Milliseconds()}
-	if r != nil {
+	s := Stopped{Verdict: a.Verdict.String(), Code: a.Code, Reason: a.Reason, Policies: a.Policies, RetryAfter: a.RetryAfter.Milliseconds()}
+	if r != nil && a.Code != gate.CodeForbidden {
 		s.Revocation, s.Scope, s.Subject, s.Until = r.ID, r.Scope, r.Subject, r.Until
 	}
 	return s

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/estop-project/estop/pipeline/telemetry"
+	"github.com/estop-project/estop/revoke/gate"
 )
 
 // report makes the call known to the detector.
@@ -29,6 +30,9 @@ func (g *Gate) report(c *call, outcome telemetry.Outcome, bytesOut int) {
 		t.Context = append(t.Context, pair("verdict", s.Verdict), pair("reason", s.Reason))
 		if s.Revocation != "" {
 			t.Context = append(t.Context, pair("revocation", s.Revocation))
+		}
+		if s.Code == gate.CodeForbidden {
+			t.Context = append(t.Context, pair("policy", gate.PolicyOf(s.Policies)))
 		}
 		if s.Cut {
 			t.Context = append(t.Context, pair("cut", "true"))

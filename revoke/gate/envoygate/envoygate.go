@@ -45,6 +45,8 @@ const jwtFilter = "envoy.filters.http.jwt_authn"
 type Options struct {
 	// Names say whose request it is. A header that the agent itself can write is no identity.
 	Names gate.Names
+	// Authorize decides by policies what the guard lets through. nil: the guard alone decides.
+	Authorize gate.Authorizer
 	// Record is told of each request. nil: nobody is.
 	Record func(gate.Seen)
 }
@@ -72,12 +74,12 @@ func (s *Server) Check(_ context.Context, req *auth.CheckRequest) (*auth.CheckRe
 	if err != nil {
 		return refuse(gate.Unidentified(s.guard, err)), nil
 	}
-	a := gate.AnswerTo(s.guard, s.guard.Check(&call), gate.Reads(r.GetMethod()))
+	a := s.o.Authorize.Decide(s.guard, s.guard.Check(&call), gate.Request{
+		Call: call, Time: start, Reads: gate.Reads(r.GetMethod()), Gate: "envoy",
+	})
 	if s.o.Record != nil {
 		seen := gate.Seen{Call: call, Time: start, Kind: "envoy", Traceparent: r.GetHeaders()["traceparent"], BytesIn: max(r.GetSize(), 0), Revocation: a.Revocation}
-		if !a.Allowed {
-			seen.Outcome = gate.Denied
-		}
+		seen.Refused(a)
 		s.o.Record(seen)
 	}
 	if !a.Allowed {
@@ -151,6 +153,9 @@ func refuse(a gate.Answer) *auth.CheckResponse {
 	}
 	if a.Revocation != "" {
 		headers = append(headers, set("X-Estop-Revocation", gate.Header(a.Revocation)))
+	}
+	if len(a.Policies) > 0 {
+		headers = append(headers, set("X-Estop-Policy", gate.Header(strings.Join(a.Policies, ", "))))
 	}
 	if a.RetryAfter > 0 {
 		code, httpCode = codes.ResourceExhausted, envoytype.StatusCode_TooManyRequests

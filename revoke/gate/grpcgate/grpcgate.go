@@ -35,6 +35,8 @@ type Options struct {
 	Identify func(ctx context.Context, fullMethod string) (guard.Call, error)
 	// Reads names the methods that a restricted agent may still call. nil: none.
 	Reads func(fullMethod string) bool
+	// Authorize decides by policies what the guard lets through. nil: the guard alone decides.
+	Authorize gate.Authorizer
 	// Record is told of each call that has ended or was refused. nil: nobody is.
 	Record func(gate.Seen)
 }
@@ -96,9 +98,11 @@ func (g *Gate) around(ctx context.Context, method string, run func(context.Conte
 	defer inflight.End()
 	seen := gate.Seen{Call: call, Time: start, Outcome: gate.Denied, Traceparent: first(ctx, "traceparent"), Kind: "grpc"}
 	defer func() { g.record(seen, start) }()
-	a := gate.AnswerTo(g.guard, d, g.o.Reads != nil && g.o.Reads(method))
+	a := g.o.Authorize.Decide(g.guard, d, gate.Request{
+		Call: call, Time: start, Reads: g.o.Reads != nil && g.o.Reads(method), Gate: "grpc",
+	})
 	if !a.Allowed {
-		seen.Revocation = a.Revocation
+		seen.Refused(a)
 		return refusal(a)
 	}
 	seen.Outcome = gate.Failed // a panic, unless it ends otherwise
@@ -197,6 +201,9 @@ func refusal(a gate.Answer) error {
 	info := &errdetails.ErrorInfo{Reason: a.Code, Domain: Domain, Metadata: map[string]string{"verdict": a.Verdict.String()}}
 	if a.Revocation != "" {
 		info.Metadata["revocation"] = a.Revocation
+	}
+	if len(a.Policies) > 0 {
+		info.Metadata["policies"] = strings.Join(a.Policies, ", ")
 	}
 	code, details := codes.PermissionDenied, []protoadapt.MessageV1{info}
 	if a.RetryAfter > 0 {

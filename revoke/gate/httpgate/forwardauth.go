@@ -33,6 +33,8 @@ type ForwardAuthOptions struct {
 	Names   gate.Names
 	Trusted Peers // the proxies
 	Form    Form  // empty: FormAny
+	// Authorize decides by policies what the guard lets through. nil: the guard alone decides.
+	Authorize gate.Authorizer
 	// Record is told of each request that was asked about. nil: nobody is.
 	Record func(gate.Seen)
 }
@@ -73,12 +75,12 @@ func (f *ForwardAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, gate.Unidentified(f.guard, err))
 		return
 	}
-	a := gate.AnswerTo(f.guard, f.guard.Check(&call), gate.Reads(call.Action))
+	a := f.o.Authorize.Decide(f.guard, f.guard.Check(&call), gate.Request{
+		Call: call, Time: start, Reads: gate.Reads(call.Action), Gate: "forward-auth",
+	})
 	if f.o.Record != nil {
 		seen := gate.Seen{Call: call, Time: start, Kind: "forward-auth", Traceparent: r.Header.Get("Traceparent"), Revocation: a.Revocation}
-		if !a.Allowed {
-			seen.Outcome = gate.Denied
-		}
+		seen.Refused(a)
 		f.o.Record(seen)
 	}
 	switch {

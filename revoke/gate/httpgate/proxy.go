@@ -31,6 +31,8 @@ type ProxyOptions struct {
 	Trusted  Peers // whose headers are believed
 	// Transport is the way to the upstream; nil: http.DefaultTransport.
 	Transport http.RoundTripper
+	// Authorize decides by policies what the guard lets through. nil: the guard alone decides.
+	Authorize gate.Authorizer
 	// Record is told of each request that has ended or was refused. nil: nobody is.
 	Record func(gate.Seen)
 	Logger *slog.Logger
@@ -102,12 +104,10 @@ func (p *Proxy) identify(r *http.Request) (guard.Call, error) {
 // pass sends a request on that the guard let through.
 func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
 	s := r.Context().Value(sightKey{}).(*sight)
-	if r.Header.Get("Upgrade") != "" {
-		// It begins as a GET, but who may only read may not open a way to write.
-		if d := p.guard.Check(&s.seen.Call); d.Verdict == guard.Restrict {
-			refuse(w, http.StatusForbidden, gate.AnswerTo(p.guard, d, false))
-			return
-		}
+	if a := p.judge(r, s); !a.Allowed {
+		s.seen.Refused(a)
+		refuse(w, http.StatusForbidden, a)
+		return
 	}
 	s.passed = true
 	defer func() {
@@ -115,6 +115,22 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
 		s.cut = errors.As(context.Cause(r.Context()), &revoked)
 	}()
 	p.reverse.ServeHTTP(w, r)
+}
+
+// judge decides what guard.HTTP, which knows neither policies nor upgrades, let through.
+func (p *Proxy) judge(r *http.Request, s *sight) gate.Answer {
+	upgrade := r.Header.Get("Upgrade") != ""
+	if !upgrade && p.o.Authorize == nil {
+		return gate.Answer{Allowed: true}
+	}
+	d := p.guard.Check(&s.seen.Call)
+	q := gate.Request{Call: s.seen.Call, Time: s.start, Reads: gate.Reads(r.Method) && !upgrade, Gate: "http"}
+	if d.Verdict == guard.Throttle {
+		d = guard.Decision{} // it has had its turn
+		q.Verdict = guard.Throttle
+	}
+	// It begins as a GET, but who may only read may not open a way to write.
+	return p.o.Authorize.Decide(p.guard, d, q)
 }
 
 // rewrite makes the request to the upstream. Names in headers go on only from those who are

@@ -3,6 +3,7 @@ package httpgate
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/estop-project/estop/revoke/gate"
@@ -17,6 +18,9 @@ func refuse(w http.ResponseWriter, status int, a gate.Answer) {
 	h.Set("X-Estop-Reason", gate.Header(a.Reason))
 	if a.Revocation != "" {
 		h.Set("X-Estop-Revocation", gate.Header(a.Revocation))
+	}
+	if len(a.Policies) > 0 {
+		h.Set("X-Estop-Policy", gate.Header(strings.Join(a.Policies, ", ")))
 	}
 	if a.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(a.RetryAfter/time.Second)))
