@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,5 +94,47 @@ func TestTheGateServesHTTPUntilItIsToldToEnd(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// A gate that is killed leaves no server behind that nobody guards.
+func TestTheServerDoesNotOutliveAGateThatIsKilled(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere the server sees its input end, no more")
+	}
+	dir := t.TempDir()
+	keys := exec.Command("estop", "keys", "init", "--dir", dir)
+	keys.Env = nodetest.Environ()
+	if out, err := keys.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.Command("estop", "gate", "mcp", "--tenant", "acme", "--agent", "bot", "--dir", dir,
+		"--nats.url", "nats://127.0.0.1:1", "--kafka.brokers", "127.0.0.1:1", "--", "sh", "-c", "echo $$; exec sleep 1000")
+	cmd.Env = nodetest.Environ()
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	_, err = fmt.Fscan(out, &pid)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d runs on", pid)
+		}
 	}
 }

@@ -27,13 +27,14 @@ const (
 	methodCall        = "tools/call"
 	methodRead        = "resources/read"
 	methodPrompt      = "prompts/get"
+	methodTask        = "tasks/result" // what a call that became a task has brought
 	methodList        = "tools/list"
 	methodProgress    = "notifications/progress"
 	methodToolsChange = "notifications/tools/list_changed"
 )
 
 // Methods are the methods that are calls where nothing else is said.
-func Methods() []string { return []string{methodCall, methodRead, methodPrompt} }
+func Methods() []string { return []string{methodCall, methodRead, methodPrompt, methodTask} }
 
 // The bounds where nothing else is said.
 const (
@@ -132,7 +133,7 @@ func (g *Gate) begin(ctx context.Context, who *Caller, m *message) (*call, *fail
 // reads reports whether a call only reads: what a restricted agent may still do. Of a tool its
 // server must have said so.
 func (g *Gate) reads(method, target string) bool {
-	return method == methodRead || method == methodPrompt || (method == methodCall && g.tools.reads(target))
+	return method == methodRead || method == methodPrompt || method == methodTask || (method == methodCall && g.tools.reads(target))
 }
 
 // refuse counts a message that is not forwarded for what it is.

@@ -108,18 +108,15 @@ func idKey(id []byte) string {
 
 // target is what a request acts on: the tool, the resource or the prompt.
 func (m *message) target() (string, error) {
-	v, err := named(m.params, "name", "uri", "taskId")
+	v, err := named(m.params, "name", "uri")
 	if err != nil {
 		return "", errTwoWays
 	}
-	switch name, uri, task := v[0], v[1], v[2]; {
-	case m.method == "tools/call", m.method == "prompts/get", uri == nil && name != nil:
+	name, uri := v[0], v[1]
+	if m.method == methodCall || m.method == methodPrompt || uri == nil {
 		return plain(name), nil
-	case uri != nil:
-		return plain(uri), nil
-	default:
-		return plain(task), nil
 	}
+	return plain(uri), nil
 }
 
 // plain is a value as text.

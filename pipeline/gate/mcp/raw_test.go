@@ -304,6 +304,19 @@ func TestALateAnswerAndLateProgressAreDropped(t *testing.T) {
 	r.wantMetric("estop_gate_calls_cut_total", 2)
 }
 
+func TestTheResultOfATaskIsACallToo(t *testing.T) {
+	r := newRaw(t)
+	r.send(`{"id":1,"method":"tasks/result","params":{"taskId":"t-1"}}` + "\n")
+	r.got()
+	r.kill(revoke.Revoke)
+	r.wantError("1", mcp.CodeStopped)
+	r.send(`{"id":2,"method":"tasks/result","params":{"taskId":"t-1"}}` + "\n")
+	r.wantError("2", mcp.CodeStopped)
+	if got := r.reported(2)[0]; string(got.Action) != "tasks/result" || string(got.Resource) != "mcp://tools/" {
+		t.Errorf("reported %s on %s", got.Action, got.Resource)
+	}
+}
+
 func TestIdsOfEveryKindAreKeptAsTheyAreWritten(t *testing.T) {
 	r := newRaw(t)
 	r.kill(revoke.Revoke)
