@@ -138,6 +138,7 @@ func (p *pulse) hear(b revoke.Beat, arrived time.Duration) error {
 	p.stream = b.Stream
 	switch p.compare(&b, false) {
 	case same:
+		p.unlike = false // what it lacked was on its way
 		p.confirm(&b, issued)
 	case differs:
 		// It is one if a reading does not show that the guard only is ahead.

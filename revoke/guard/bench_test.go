@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -21,6 +22,30 @@ func BenchmarkCheck(b *testing.B) {
 			b.Run(fmt.Sprintf("%d/revoked", n), func(b *testing.B) { r.run(b, "agent") })
 		}
 	}
+}
+
+// BenchmarkGuardCheck is the one with a million revocations, and how checks scale over processors
+// (-cpu 1,2): no two of them write to the same memory.
+func BenchmarkGuardCheck(b *testing.B) {
+	const n = 1_000_000
+	r := newRace(b, n)
+	b.Run("innocent", func(b *testing.B) { r.run(b, "innocent") })
+	b.Run("revoked", func(b *testing.B) { r.run(b, "agent") })
+	names := make([]string, 1<<17)
+	for i := range names {
+		names[i] = fmt.Sprint("innocent-", i*7919%n)
+	}
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			c, i := Call{Tenant: "acme", Identity: "role-of-the-agent", Session: "3f2c7c1e-run"}, rand.IntN(len(names))
+			for pb.Next() {
+				i++
+				c.Agent = names[i%len(names)]
+				r.guard.Check(&c)
+			}
+		})
+	})
 }
 
 type race struct {

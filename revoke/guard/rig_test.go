@@ -23,7 +23,7 @@ const password = "0123456789abcdef"
 
 // rig is a real server with a client of the detector's account.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	port   int
 	server *natsd.Server
@@ -32,7 +32,7 @@ type rig struct {
 	nc     *nats.Conn // the detector's
 }
 
-func newRig(t *testing.T, expect int) *rig {
+func newRig(t testing.TB, expect int) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), port: freePort(t)}
 	r.startServer()
@@ -50,7 +50,7 @@ func newRig(t *testing.T, expect int) *rig {
 	return r
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	port, err := freeport.Find()
 	if err != nil {

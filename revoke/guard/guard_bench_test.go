@@ -1,0 +1,145 @@
+package guard_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	natsd "github.com/estop-project/estop/pipeline/embedded/nats"
+	"github.com/estop-project/estop/revoke"
+	"github.com/estop-project/estop/revoke/guard"
+)
+
+// fill stores n revocations of agents of acme in the folder of a server, which must not run. It
+// leaves out to wait for the disk at each of them.
+func fill(t testing.TB, dir string, signer revoke.Signer, n int) {
+	t.Helper()
+	o := &server.Options{}
+	if err := o.ProcessConfigString(natsd.Config(password)); err != nil {
+		t.Fatal(err)
+	}
+	o.ServerName, o.Host, o.Port, o.JetStream, o.StoreDir, o.NoSigs, o.NoLog = "estop", "127.0.0.1", server.RANDOM_PORT, true, dir, true, true
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	defer func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	}()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	nc, err := connectAs(s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	publisher, err := revoke.NewPublisher(context.Background(), nc, revoke.PublisherOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer publisher.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	var workers sync.WaitGroup
+	procs := runtime.GOMAXPROCS(0)
+	for w := range procs {
+		workers.Go(func() {
+			for i := w; i < n; i += procs {
+				rev := target("acme", fmt.Sprint("agent-", i))
+				rev.ID, rev.IssuedAt, rev.Initiator = fmt.Sprint(i), time.Now(), revoke.Admin
+				rec, err := signer.Record(rev)
+				var last *revoke.Stored
+				if err == nil {
+					last, err = publisher.Publish(ctx, rec)
+				}
+				if err == nil && (i/procs%1000 == 999 || i+procs >= n) {
+					err = last.Wait(ctx)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// BenchmarkGuardLateJoiner is how long a guard that starts beside a full stream takes until it
+// denies all that was revoked: most of it is the verifying of signatures.
+func BenchmarkGuardLateJoiner(b *testing.B) {
+	const n = 100_000
+	r := newRig(b, 0)
+	r.server.Stop()
+	fill(b, r.dir, r.signer, n)
+	r.startServer()
+	for b.Loop() {
+		nc, err := nats.Connect(r.server.URL())
+		if err != nil {
+			b.Fatal(err)
+		}
+		g, err := guard.New(guard.Options{Name: "late", Conn: nc, Verifier: r.signer.Verifier(), All: true})
+		if err == nil {
+			err = g.Start(r.ctx())
+		}
+		if err == nil {
+			err = g.WaitSynced(context.Background())
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		if d := g.Check(call("acme", fmt.Sprint("agent-", n-1))); d.Verdict != guard.Deny {
+			b.Fatal(d)
+		}
+		g.Close()
+		nc.Close()
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/ready")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkGuardThousand is how long it takes until the last of a thousand guards, each with a
+// connection of its own and all with heartbeats, enforces a revocation.
+func BenchmarkGuardThousand(b *testing.B) {
+	const guards = 1000
+	r := newRig(b, guards)
+	r.beats("detect-1", time.Second)
+	for i := range guards {
+		r.guard(fmt.Sprint("g", i), func(o *guard.Options) { o.Poll = 0 })
+	}
+	var last []time.Duration
+	i := 0
+	for b.Loop() {
+		rec, err := r.client.Record(target("acme", fmt.Sprint("bot", i)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		i++
+		began := time.Now()
+		acks, err := r.client.Send(r.ctx(), rec)
+		if err != nil || len(acks) != guards {
+			b.Fatal(len(acks), err)
+		}
+		enforced := slices.MaxFunc(acks, func(a, b revoke.Ack) int { return a.AppliedAt.Compare(b.AppliedAt) })
+		last = append(last, enforced.AppliedAt.Sub(began))
+	}
+	slices.Sort(last)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	b.ReportMetric(ms(last[len(last)/2]), "ms/p50")
+	b.ReportMetric(ms(last[len(last)*99/100]), "ms/p99")
+	b.ReportMetric(0, "ns/op")
+}
+
+func connectAs(addr string) (*nats.Conn, error) {
+	return nats.Connect("nats://"+addr, nats.UserInfo(natsd.DetectorUser, password))
+}
