@@ -151,7 +151,8 @@ func TestNATSRefusesAGuestThatPublishesARevocation(t *testing.T) {
 	refused := make(chan error, 8)
 	guest := connectNATS(t, s, "guest", guestPassword, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
 	for _, subject := range []string{
-		"estop.v1.revoke.acme.agent.bot", "estop.v1.beat", "_INBOX.x",
+		"estop.v1.revoke.acme.agent.bot", "estop.v1.beat", "estop.v1.risk.acme.bot.evidence", "_INBOX.x",
+		"$JS.API.STREAM.PURGE." + revoke.RiskStream, "$JS.API.STREAM.DELETE." + revoke.RiskStream,
 		"$JS.API.STREAM.PURGE." + revoke.Stream, "$JS.API.STREAM.DELETE." + revoke.Stream,
 	} {
 		if err := guest.Publish(subject, []byte("forged")); err != nil {

@@ -121,7 +121,11 @@ func message(rec Record, left time.Duration) *nats.Msg {
 	m := nats.NewMsg(Subject(rec.Revocation))
 	m.Data = []byte(rec.SET)
 	m.Header.Set(jetstream.MsgIDHeader, rec.ID)
-	seconds := int64((left + time.Second - 1) / time.Second)
-	m.Header.Set(jetstream.MsgTTLHeader, strconv.FormatInt(seconds, 10)+"s")
+	m.Header.Set(jetstream.MsgTTLHeader, ttl(left))
 	return m
+}
+
+// ttl writes the time that is left as whole seconds, rounded up.
+func ttl(left time.Duration) string {
+	return strconv.FormatInt(int64((left+time.Second-1)/time.Second), 10) + "s"
 }

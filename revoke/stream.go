@@ -15,9 +15,9 @@ import (
 // Stream is the JetStream stream that keeps the last revocation of each target.
 const Stream = "ESTOP_REVOKE"
 
-// directGet reads messages without a consumer: it changes nothing on the server, so it is
-// the one part of the JetStream API that a guard needs.
-const directGet = "$JS.API.DIRECT.GET." + Stream
+// directGet reads messages of a stream without a consumer: it changes nothing on the server, so
+// it is the one part of the JetStream API that a guard needs.
+const directGet = "$JS.API.DIRECT.GET."
 
 // precedingHeader is the sequence number of the message before this one in a batch.
 const precedingHeader = "Nats-Last-Sequence"
@@ -63,10 +63,14 @@ type StreamMessage struct {
 // stream keeps one message for each target, reading from 1 gives the whole active set, and
 // reading on gives what was missed. The error wraps ErrStream or is that of ctx or f.
 func ReadStream(ctx context.Context, nc *nats.Conn, filter string, from uint64, f func(StreamMessage) error) (uint64, error) {
-	r := streamReader{nc: nc, inbox: nc.NewInbox()}
-	sub, err := nc.SubscribeSync(r.inbox)
+	return readStream(ctx, streamReader{nc: nc, stream: Stream, failed: ErrStream}, filter, from, f)
+}
+
+func readStream(ctx context.Context, r streamReader, filter string, from uint64, f func(StreamMessage) error) (uint64, error) {
+	r.inbox = r.nc.NewInbox()
+	sub, err := r.nc.SubscribeSync(r.inbox)
 	if err != nil {
-		return from, fmt.Errorf("%w: %w", ErrStream, err)
+		return from, fmt.Errorf("%w: %w", r.failed, err)
 	}
 	defer sub.Unsubscribe()
 	r.sub = sub
@@ -81,9 +85,11 @@ func ReadStream(ctx context.Context, nc *nats.Conn, filter string, from uint64, 
 }
 
 type streamReader struct {
-	nc    *nats.Conn
-	inbox string
-	sub   *nats.Subscription
+	nc     *nats.Conn
+	stream string
+	failed error // what errors wrap
+	inbox  string
+	sub    *nats.Subscription
 }
 
 // page asks for one batch. It returns how many messages came, and the next sequence number.
@@ -96,28 +102,28 @@ func (r *streamReader) page(ctx context.Context, filter string, from uint64, f f
 	if err != nil {
 		return 0, from, err
 	}
-	if err := r.nc.PublishRequest(directGet, r.inbox, req); err != nil {
-		return 0, from, fmt.Errorf("%w: %w", ErrStream, err)
+	if err := r.nc.PublishRequest(directGet+r.stream, r.inbox, req); err != nil {
+		return 0, from, fmt.Errorf("%w: %w", r.failed, err)
 	}
 	last := uint64(0) // of this batch
 	for n := 0; ; n++ {
 		msg, err := r.message(ctx)
 		if errors.Is(err, nats.ErrNoResponders) {
-			return n, from, fmt.Errorf("%w: it is missing", ErrStream)
+			return n, from, fmt.Errorf("%w: it is missing", r.failed)
 		}
 		if err != nil {
-			return n, from, fmt.Errorf("%w: %w", ErrStream, err)
+			return n, from, fmt.Errorf("%w: %w", r.failed, err)
 		}
-		done, err := endOfPage(msg)
+		done, err := r.endOfPage(msg)
 		if err == nil {
-			err = follows(msg, last)
+			err = r.follows(msg, last)
 		}
 		if done || err != nil {
 			return n, from, err
 		}
 		seq, err := strconv.ParseUint(msg.Header.Get(jetstream.SequenceHeader), 10, 64)
 		if err != nil || seq < from {
-			return n, from, fmt.Errorf("%w: sequence %q after %d", ErrStream, msg.Header.Get(jetstream.SequenceHeader), from)
+			return n, from, fmt.Errorf("%w: sequence %q after %d", r.failed, msg.Header.Get(jetstream.SequenceHeader), from)
 		}
 		from, last = seq+1, seq
 		if err := f(StreamMessage{msg.Header.Get(jetstream.SubjectHeader), seq, msg.Data}); err != nil {
@@ -128,12 +134,12 @@ func (r *streamReader) page(ctx context.Context, filter string, from uint64, f f
 
 // follows checks that msg comes right after the message last of its batch: each one, and the end,
 // names the one before. Servers that do not say so are believed.
-func follows(msg *nats.Msg, last uint64) error {
+func (r *streamReader) follows(msg *nats.Msg, last uint64) error {
 	said := msg.Header.Get(precedingHeader)
 	if said == "" || said == strconv.FormatUint(last, 10) {
 		return nil
 	}
-	return fmt.Errorf("%w: message %s was lost on the way, %d is the last one that came", ErrStream, said, last)
+	return fmt.Errorf("%w: message %s was lost on the way, %d is the last one that came", r.failed, said, last)
 }
 
 func (r *streamReader) message(ctx context.Context) (*nats.Msg, error) {
@@ -143,7 +149,7 @@ func (r *streamReader) message(ctx context.Context) (*nats.Msg, error) {
 }
 
 // endOfPage tells a status from a message: 204 ends a batch, 404 says that there is none.
-func endOfPage(msg *nats.Msg) (bool, error) {
+func (r *streamReader) endOfPage(msg *nats.Msg) (bool, error) {
 	status := msg.Header.Get("Status")
 	switch {
 	case len(msg.Data) > 0 || status == "":
@@ -151,7 +157,7 @@ func endOfPage(msg *nats.Msg) (bool, error) {
 	case status == "204", status == "404":
 		return true, nil
 	case status == "503":
-		return true, fmt.Errorf("%w: it is missing", ErrStream)
+		return true, fmt.Errorf("%w: it is missing", r.failed)
 	}
-	return true, fmt.Errorf("%w: status %s %s", ErrStream, status, msg.Header.Get("Description"))
+	return true, fmt.Errorf("%w: status %s %s", r.failed, status, msg.Header.Get("Description"))
 }

@@ -19,7 +19,9 @@ accounts {
     exports: [
       { stream: "estop.v1.revoke.>" }
       { stream: "estop.v1.beat" }
+      { stream: "estop.v1.risk.>" }
       { service: "$JS.API.DIRECT.GET.ESTOP_REVOKE", response_type: Stream }
+      { service: "$JS.API.DIRECT.GET.ESTOP_RISK", response_type: Stream }
     ]
     imports: [
       { stream: { account: GUARDS, subject: "estop.v1.ack.>" } }
@@ -30,7 +32,7 @@ accounts {
     users: [{
       user: "guest", password: "guest"
       permissions {
-        publish: { allow: ["estop.v1.ack.>", "estop.v1.guard.>", "$JS.API.DIRECT.GET.ESTOP_REVOKE"] }
+        publish: { allow: ["estop.v1.ack.>", "estop.v1.guard.>", "$JS.API.DIRECT.GET.ESTOP_REVOKE", "$JS.API.DIRECT.GET.ESTOP_RISK"] }
         subscribe: { allow: ["estop.v1.>", "_INBOX.>"] }
       }
     }]
@@ -38,7 +40,9 @@ accounts {
     imports: [
       { stream: { account: DETECTOR, subject: "estop.v1.revoke.>" } }
       { stream: { account: DETECTOR, subject: "estop.v1.beat" } }
+      { stream: { account: DETECTOR, subject: "estop.v1.risk.>" } }
       { service: { account: DETECTOR, subject: "$JS.API.DIRECT.GET.ESTOP_REVOKE" } }
+      { service: { account: DETECTOR, subject: "$JS.API.DIRECT.GET.ESTOP_RISK" } }
     ]
   }
 }

@@ -130,8 +130,8 @@ func TestAGuestCannotPublishARevocation(t *testing.T) {
 	refused := make(chan error, 8)
 	guest := connect(t, s.URL(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
 	for _, subject := range []string{
-		"estop.v1.revoke.x", "estop.v1.revoke.acme.agent.bot", "estop.v1.beat",
-		"$JS.API.STREAM.PURGE.ESTOP_REVOKE", "$JS.API.STREAM.DELETE.ESTOP_REVOKE",
+		"estop.v1.revoke.x", "estop.v1.revoke.acme.agent.bot", "estop.v1.beat", "estop.v1.risk.acme.bot.evidence",
+		"$JS.API.STREAM.PURGE.ESTOP_RISK", "$JS.API.STREAM.PURGE.ESTOP_REVOKE", "$JS.API.STREAM.DELETE.ESTOP_REVOKE",
 		"$JS.API.STREAM.MSG.DELETE.ESTOP_REVOKE", "$JS.API.CONSUMER.CREATE.ESTOP_REVOKE", "_INBOX.x",
 	} {
 		if err := guest.Publish(subject, []byte("forged")); err != nil {
