@@ -401,3 +401,42 @@ func TestClocksMayBeApartByWhatTokensMay(t *testing.T) {
 		eventually(t, agrees(g))
 	}
 }
+
+// A guard may be there before the detector, and before there is a stream. The first heartbeats then tell of an empty
+// one, as the guard thinks it to be, and yet it has read nothing.
+func TestAGuardThatIsThereBeforeTheStreamSyncsOnceThereIsOne(t *testing.T) {
+	r := newRig(t, 0)
+	js, err := jetstream.New(r.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(r.ctx(), revoke.Stream); err != nil {
+		t.Fatal(err)
+	}
+	g, err := guard.New(guard.Options{
+		Name: "early", Conn: r.connect(r.server.URL()), Verifier: r.signer.Verifier(), All: true, Poll: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Start(r.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	eventually(t, func() error { // the pauses between its readings have grown
+		if s := g.Stats(); s.ReadErrors < 6 {
+			return fmt.Errorf("%d readings failed", s.ReadErrors)
+		}
+		return nil
+	})
+	publisher, err := revoke.NewPublisher(r.ctx(), r.nc, revoke.PublisherOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(publisher.Close)
+	r.beats("detect-1", 20*time.Millisecond)
+	eventually(t, heard(g, 3))
+	if err := g.WaitSynced(r.ctx()); err != nil {
+		t.Error(err)
+	}
+}

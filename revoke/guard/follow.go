@@ -50,7 +50,7 @@ func (g *Guard) follow(ctx context.Context) {
 			f.pause = 0
 			f.wait(ctx)
 		case <-timer.C:
-			if g.pulse.calm() {
+			if g.Synced() && g.pulse.calm() {
 				f.again = false
 				timer.Reset(g.o.Poll)
 				continue
