@@ -91,6 +91,12 @@ type raw struct {
 
 func newRaw(t *testing.T, change ...func(*mcp.Options)) *raw {
 	t.Helper()
+	return newPatientRaw(t, time.Minute, change...) // a busy machine is slow to start a server
+}
+
+// newPatientRaw has a gate that gives its server so long to end.
+func newPatientRaw(t *testing.T, grace time.Duration, change ...func(*mcp.Options)) *raw {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +109,7 @@ func newRaw(t *testing.T, change ...func(*mcp.Options)) *raw {
 	ctx, r.stop = context.WithCancel(context.Background())
 	go func() {
 		r.ended <- r.gate.Run(ctx, caller, mcp.Stdio{
-			Argv: []string{exe}, Env: append(os.Environ(), rawEnv+"="+r.notes), In: in, Out: out, Grace: 300 * time.Millisecond,
+			Argv: []string{exe}, Env: append(os.Environ(), rawEnv+"="+r.notes), In: in, Out: out, Grace: grace,
 		})
 		out.Close()
 	}()
@@ -424,7 +430,7 @@ func TestTheEndOfTheClientEndsTheServer(t *testing.T) {
 }
 
 func TestNothingThatTheServerStartedSurvives(t *testing.T) {
-	r := newRaw(t)
+	r := newPatientRaw(t, 300*time.Millisecond)
 	r.send(`{"method":"x/stubborn"}` + "\n" + `{"method":"x/child"}` + "\n")
 	r.noted("stubborn now")
 	var pid int
