@@ -90,7 +90,7 @@ func BenchmarkGuardLateJoiner(b *testing.B) {
 		}
 		g, err := guard.New(guard.Options{Name: "late", Conn: nc, Verifier: r.signer.Verifier(), All: true})
 		if err == nil {
-			err = g.Start(r.ctx())
+			err = g.Start(context.Background())
 		}
 		if err == nil {
 			err = g.WaitSynced(context.Background())
