@@ -175,7 +175,8 @@ func TestKafkaRulesNameOnlyTopicsAndGroupsThatExist(t *testing.T) {
 		"estop.calls": {"estop-ingest"}, "estop.exchange": {"estop-detect"}, "estop.state": {"estop-detect"},
 		"estop.features": {"estop-detect"}, "estop.detections": {"estop-detect"},
 		"estop.revocations": {"estop-detect", "estop-operator"}, "estop.acks": {"estop-acks"},
-		"estop.decisions": {"estop-detect", "estop-operator"},
+		"estop.guards":    {"estop-acks"},
+		"estop.decisions": {"estop-detect", "estop-acks", "estop-operator"},
 		"estop.changes":   {"estop-detect"},
 		"estop.calls.dlq": {"estop-detect", "estop-archive"},
 	}

@@ -16,41 +16,53 @@ import (
 // EachRevocation calls each with the revocations that came to Kafka from a time on, in their order, up to those
 // that are there when it begins. Releases are among them.
 func EachRevocation(ctx context.Context, kafka []kgo.Opt, since time.Time, each func(revoke.Revocation)) error {
+	return eachRecord(ctx, kafka, TopicRevocations, since, func(r *kgo.Record) error {
+		var rec revoke.Record
+		if err := json.Unmarshal(r.Value, &rec); err != nil {
+			return err
+		}
+		each(rec.Revocation)
+		return nil
+	})
+}
+
+// eachRecord calls each with the records of a topic from a time on, up to those that are there when it begins.
+func eachRecord(ctx context.Context, kafka []kgo.Opt, topic string, since time.Time, each func(*kgo.Record) error) error {
 	cl, err := kgo.NewClient(kafka...)
 	if err != nil {
 		return fmt.Errorf("cannot make a Kafka client: %w", err)
 	}
 	defer cl.Close()
 	admin := kadm.NewClient(cl)
-	starts, err := admin.ListOffsetsAfterMilli(ctx, since.UnixMilli(), TopicRevocations)
+	starts, err := admin.ListOffsetsAfterMilli(ctx, max(0, since.UnixMilli()), topic)
 	if err == nil {
 		err = starts.Error()
 	}
 	if err != nil {
-		return fmt.Errorf("cannot find the revocations since %v: %w", since, err)
+		return fmt.Errorf("cannot find where in %q to begin: %w", topic, err)
 	}
-	ends, err := admin.ListEndOffsets(ctx, TopicRevocations)
+	ends, err := admin.ListEndOffsets(ctx, topic)
 	if err == nil {
 		err = ends.Error()
 	}
 	if err != nil {
-		return fmt.Errorf("cannot find the end of the revocations: %w", err)
+		return fmt.Errorf("cannot find the end of %q: %w", topic, err)
 	}
 	left := map[int32]int64{} // by partition, the offset to read up to
 	from := map[int32]kgo.Offset{}
 	starts.Each(func(start kadm.ListedOffset) {
-		if end, ok := ends.Lookup(TopicRevocations, start.Partition); ok && start.Offset < end.Offset {
+		if end, ok := ends.Lookup(topic, start.Partition); ok && start.Offset < end.Offset {
 			left[start.Partition], from[start.Partition] = end.Offset, kgo.NewOffset().At(start.Offset)
 		}
 	})
 	if len(left) == 0 {
 		return nil
 	}
-	return readRevocations(ctx, kafka, from, left, each)
+	return readRecords(ctx, kafka, topic, from, left, each)
 }
 
-func readRevocations(ctx context.Context, kafka []kgo.Opt, from map[int32]kgo.Offset, left map[int32]int64, each func(revoke.Revocation)) error {
-	cl, err := kgo.NewClient(slices.Concat(kafka, []kgo.Opt{kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{TopicRevocations: from})})...)
+func readRecords(ctx context.Context, kafka []kgo.Opt, topic string, from map[int32]kgo.Offset, left map[int32]int64, each func(*kgo.Record) error) error {
+	cl, err := kgo.NewClient(slices.Concat(kafka, []kgo.Opt{kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from})})...)
 	if err != nil {
 		return fmt.Errorf("cannot make a Kafka client: %w", err)
 	}
@@ -58,19 +70,16 @@ func readRevocations(ctx context.Context, kafka []kgo.Opt, from map[int32]kgo.Of
 	for len(left) > 0 {
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err0(); err != nil {
-			return fmt.Errorf("cannot read the revocations: %w", err)
+			return fmt.Errorf("cannot read %q: %w", topic, err)
 		}
 		var broken error
 		fetches.EachRecord(func(r *kgo.Record) {
 			if r.Offset+1 >= left[r.Partition] {
 				delete(left, r.Partition)
 			}
-			var rec revoke.Record
-			if err := json.Unmarshal(r.Value, &rec); err != nil {
-				broken = fmt.Errorf("cannot read the revocation at %s/%d@%d: %w", r.Topic, r.Partition, r.Offset, err)
-				return
+			if err := each(r); err != nil && broken == nil {
+				broken = fmt.Errorf("cannot read the record at %s/%d@%d: %w", r.Topic, r.Partition, r.Offset, err)
 			}
-			each(rec.Revocation)
 		})
 		if broken != nil {
 			return broken

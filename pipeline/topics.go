@@ -23,8 +23,9 @@ const (
 	TopicFeatures    = "estop.features"    // key source topic/partition; samples for the archive
 	TopicDetections  = "estop.detections"  // key tenant/entity
 	TopicRevocations = "estop.revocations" // key tenant/scope/subject
-	TopicDecisions   = "estop.decisions"   // key tenant/scope/subject; what the interlock held back, and what people decided of it
+	TopicDecisions   = "estop.decisions"   // key tenant/scope/subject; what the interlock held back, what people decided of it, and what guards did not confirm
 	TopicAcks        = "estop.acks"        // key revocation id
+	TopicGuards      = "estop.guards"      // compacted; key guard; what guards say of themselves
 	TopicChanges     = "estop.changes"     // key id; who changed which detector
 	TopicDLQ         = "estop.calls.dlq"   // key source place; what could not be decoded
 )
@@ -60,6 +61,7 @@ func Topics() []TopicSpec {
 		{TopicRevocations, keep(30), false},
 		{TopicDecisions, keep(30), false},
 		{TopicAcks, keep(30), false},
+		{TopicGuards, config("compact"), false},
 		// Kept for good: each change has a key of its own, so only repetitions are compacted away.
 		{TopicChanges, config("compact"), false},
 		{TopicDLQ, keep(30), false},

@@ -10,6 +10,9 @@ const (
 	Held      Verdict = "held"      // the interlock kept it back; it waits for a person
 	Approved  Verdict = "approved"  // a person sent it after all
 	Dismissed Verdict = "dismissed" // a person let it be
+
+	// Unconfirmed is no decision of anybody's: it was published, and not all guards acknowledged it.
+	Unconfirmed Verdict = "unconfirmed"
 )
 
 // Decision is one step in the life of a stop that the interlock held back. Its JSON is the

@@ -32,11 +32,12 @@ allow estop-detect --operation Write --topic estop.exchange --topic estop.state 
 # archive reads what goes to ClickHouse, and writes what ClickHouse refuses.
 allow estop-archive --operation Read --group estop-archive
 allow estop-archive --operation Read --topic estop.calls --topic estop.features --topic estop.detections \
-	--topic estop.revocations --topic estop.decisions --topic estop.acks --topic estop.changes --topic estop.calls.dlq
+	--topic estop.revocations --topic estop.decisions --topic estop.acks --topic estop.guards --topic estop.changes --topic estop.calls.dlq
 allow estop-archive --operation Write --topic estop.calls.dlq
 
-# acks writes down the acknowledgements of guards.
-allow estop-acks --operation Write --topic estop.acks
+# acks writes down the acknowledgements of guards, which guards there are, and what they did not confirm.
+allow estop-acks --operation Read --topic estop.guards
+allow estop-acks --operation Write --topic estop.acks --topic estop.guards --topic estop.decisions
 
 # People: 'estop kill', 'estop release' and 'estop queue' write down what they do; 'estop status' looks.
 allow estop-operator --operation Write --topic estop.revocations --topic estop.decisions

@@ -428,7 +428,7 @@ func TestReaderTellsHowFarTheProjectionIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]uint64{"calls": 40, "features": 0, "detections": 0, "revocations": 0, "decisions": 0, "acks": 0, "changes": 0, "dlq": 0}
+	want := map[string]uint64{"calls": 40, "features": 0, "detections": 0, "revocations": 0, "decisions": 0, "acks": 0, "guards": 0, "changes": 0, "dlq": 0}
 	if diff := cmp.Diff(want, counts); diff != "" {
 		t.Errorf("Counts: -want +got\n%s", diff)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/estop-project/estop/revoke"
 )
 
-// decisions projects what the interlock held back and what people decided of it, one a record.
+// decisions projects what the interlock held back, what people decided of it, and what guards did not confirm, one a record.
 type decisions struct {
 	*batch
 	ts, issuedAt, until *column[time.Time]
@@ -66,7 +66,7 @@ type Waiting struct {
 func (r *Reader) Queue(ctx context.Context, now time.Time, id string) ([]Waiting, error) {
 	rows, err := r.store.Query(ctx, "SELECT id, ts, why, tenant, scope, subject, action, issued_at, until, detector, detection, reason, times FROM"+`
 		(
-			SELECT *, countIf(verdict = 'held') OVER target AS times, max(if(verdict = 'held', 0, toUnixTimestamp64Nano(ts))) OVER target AS decided
+			SELECT *, countIf(verdict = 'held') OVER target AS times, max(if(verdict IN ('approved', 'dismissed'), toUnixTimestamp64Nano(ts), 0)) OVER target AS decided
 			FROM decisions_once
 			WINDOW target AS (PARTITION BY tenant, scope, subject)
 		)

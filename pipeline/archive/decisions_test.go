@@ -29,6 +29,7 @@ func TestTheQueueHoldsWhatWaitsForAPerson(t *testing.T) {
 	ended := held("6", "fourth", noon.Add(-2*time.Hour))
 	for _, d := range []revoke.Decision{
 		first, first, second, approved, decided(approved, revoke.Approved, noon.Add(time.Second)),
+		decided(second, revoke.Unconfirmed, noon.Add(2*time.Minute)), // what guards did not confirm decides nothing
 		dismissed, decided(dismissed, revoke.Dismissed, noon.Add(time.Second)), again, ended,
 	} {
 		r.send(recordOf(t, TopicDecisions, d))

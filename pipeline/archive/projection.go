@@ -15,6 +15,7 @@ const (
 	TopicRevocations = "estop.revocations"
 	TopicDecisions   = "estop.decisions"
 	TopicAcks        = "estop.acks"
+	TopicGuards      = "estop.guards"
 	TopicChanges     = "estop.changes"
 	TopicDLQ         = "estop.calls.dlq"
 )
@@ -35,13 +36,14 @@ var projections = map[string]func(log string, m *metrics) projection{
 	TopicRevocations: func(log string, _ *metrics) projection { return newRevocations(log) },
 	TopicDecisions:   func(log string, _ *metrics) projection { return newDecisions(log) },
 	TopicAcks:        func(log string, _ *metrics) projection { return newAcks(log) },
+	TopicGuards:      func(log string, _ *metrics) projection { return newGuards(log) },
 	TopicChanges:     func(log string, _ *metrics) projection { return newChanges(log) },
 	TopicDLQ:         func(log string, _ *metrics) projection { return newDeadLetters(log) },
 }
 
 // Topics returns the topics that are archived.
 func Topics() []string {
-	return []string{TopicCalls, TopicFeatures, TopicDetections, TopicRevocations, TopicDecisions, TopicAcks, TopicChanges, TopicDLQ}
+	return []string{TopicCalls, TopicFeatures, TopicDetections, TopicRevocations, TopicDecisions, TopicAcks, TopicGuards, TopicChanges, TopicDLQ}
 }
 
 func (b *batch) built() *batch { return b }

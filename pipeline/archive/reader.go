@@ -14,7 +14,7 @@ type Reader struct{ store driver.Conn }
 func NewReader(store driver.Conn) *Reader { return &Reader{store} }
 
 // tables are those with a row for each call or record, in the order of Topics.
-var tables = []string{"calls", "features", "detections", "revocations", "decisions", "acks", "changes", "dlq"}
+var tables = []string{"calls", "features", "detections", "revocations", "decisions", "acks", "guards", "changes", "dlq"}
 
 // Counts returns how many rows each table has.
 func (r *Reader) Counts(ctx context.Context) (map[string]uint64, error) {

@@ -220,18 +220,20 @@ type acks struct {
 	revocation, guard, tenant *column[string]
 	appliedAt                 *column[time.Time]
 	cancelled, latency        *column[int64]
+	firstDenied               *column[*time.Time]
 }
 
 func newAcks(log string) *acks {
 	b := newBatch("acks", log)
 	return &acks{
-		batch:      b,
-		revocation: addColumn[string](b, "revocation", "String"),
-		guard:      addColumn[string](b, "guard", lowText),
-		tenant:     addColumn[string](b, "tenant", lowText),
-		appliedAt:  addColumn[time.Time](b, "applied_at", "DateTime64(9, 'UTC')"),
-		cancelled:  addColumn[int64](b, "cancelled", "Int64"),
-		latency:    addColumn[int64](b, "latency_ns", "Int64"),
+		batch:       b,
+		revocation:  addColumn[string](b, "revocation", "String"),
+		guard:       addColumn[string](b, "guard", lowText),
+		tenant:      addColumn[string](b, "tenant", lowText),
+		appliedAt:   addColumn[time.Time](b, "applied_at", "DateTime64(9, 'UTC')"),
+		cancelled:   addColumn[int64](b, "cancelled", "Int64"),
+		latency:     addColumn[int64](b, "latency_ns", "Int64"),
+		firstDenied: addColumn[*time.Time](b, "first_denied_at", "Nullable(DateTime64(9, 'UTC'))"),
 	}
 }
 
@@ -247,6 +249,12 @@ func (a *acks) add(r *kgo.Record) error {
 	a.appliedAt.add(eventTime(k.AppliedAt))
 	a.cancelled.add(int64(k.Cancelled))
 	a.latency.add(int64(k.Latency))
+	var denied *time.Time
+	if k.Report() {
+		t := eventTime(k.FirstDenied)
+		denied = &t
+	}
+	a.firstDenied.add(denied)
 	return nil
 }
 

@@ -132,7 +132,7 @@ func Default() Config {
 		Dir:        "estop-data",
 		Kafka:      Kafka{Partitions: 8, Replicas: 1, Retention: 24 * time.Hour, MaxBytes: 256 << 20},
 		NATS:       NATS{User: "detector", Replicas: 1},
-		Revoke:     Revoke{Heartbeat: time.Second},
+		Revoke:     Revoke{Heartbeat: time.Second, Deadline: 5 * time.Second},
 		ClickHouse: ClickHouse{Protocol: "http", Database: "estop", User: "default"},
 		Detectors:  Detectors{Catalog: true},
 		Detect: Detect{

@@ -18,13 +18,25 @@ import (
 // Revoke tunes how guards learn of revocations.
 type Revoke struct {
 	Heartbeat time.Duration `config:"heartbeat"` // from one to the next; 0: none
+	Deadline  time.Duration `config:"deadline"`  // until which all guards must have acknowledged; 0: nobody looks
+	Drill     time.Duration `config:"drill"`     // from one drill to the next; 0: none
 }
 
-const minHeartbeat = 10 * time.Millisecond
+const (
+	minHeartbeat = 10 * time.Millisecond
+	minDeadline  = 50 * time.Millisecond
+	minDrill     = time.Second
+)
 
 func (r Revoke) check(found *problems) {
 	if r.Heartbeat != 0 && (r.Heartbeat < minHeartbeat || r.Heartbeat > revoke.MaxInterval) {
 		found.add("revoke.heartbeat", fmt.Sprintf("%v is neither 0 nor between %v and %v", r.Heartbeat, minHeartbeat, revoke.MaxInterval))
+	}
+	if r.Deadline != 0 && (r.Deadline < minDeadline || r.Deadline > time.Hour) {
+		found.add("revoke.deadline", fmt.Sprintf("%v is neither 0 nor between %v and 1h", r.Deadline, minDeadline))
+	}
+	if r.Drill != 0 && r.Drill < minDrill {
+		found.add("revoke.drill", fmt.Sprintf("%v is neither 0 nor at least %v", r.Drill, minDrill))
 	}
 }
 

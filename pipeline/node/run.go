@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -30,7 +32,7 @@ type Role string
 const (
 	RoleDetect  Role = "detect"  // judges calls and revokes
 	RoleArchive Role = "archive" // keeps calls and decisions in ClickHouse
-	RoleAcks    Role = "acks"    // keeps the acknowledgements of guards
+	RoleAcks    Role = "acks"    // keeps the acknowledgements of guards, knows them, and raises what they do not confirm
 )
 
 // Roles are all roles.
@@ -230,5 +232,14 @@ func (n *running) archive(ctx context.Context) error {
 }
 
 func (n *running) acks(ctx context.Context) error {
-	return pipeline.RelayAcks(ctx, n.nats, n.producer, n.log)
+	verifier, err := revoke.LoadVerifier(n.VerifierPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		n.log.Warn("no public keys: nobody watches whether guards confirm; 'estop keys' has them", "file", n.VerifierPath())
+	} else if err != nil {
+		return err
+	}
+	return pipeline.RunAcks(ctx, pipeline.AcksOptions{
+		NATS: n.nats, Kafka: n.kafka, Producer: n.producer, Verifier: verifier, Deadline: n.Revoke.Deadline,
+		Log: n.log.With("role", "acks"), Registerer: n.registry,
+	})
 }

@@ -130,14 +130,20 @@ func (r *Rig) Archive() *Role {
 	return r.run(metrics, a.Run)
 }
 
-// Acks starts the role that keeps acknowledgements.
-func (r *Rig) Acks() *Role {
+// Acks starts the role that keeps acknowledgements and the register of guards.
+func (r *Rig) Acks(change ...func(*pipeline.AcksOptions)) *Role {
 	r.t.Helper()
 	nc := r.Connect(r.NATS.DetectorURL())
 	producer := r.client(pipeline.ProducerOptions()...)
-	return r.run(nil, func(ctx context.Context) error {
-		return pipeline.RelayAcks(ctx, nc, producer, r.Journal.Logger())
-	})
+	metrics := prometheus.NewRegistry()
+	o := pipeline.AcksOptions{
+		NATS: nc, Kafka: r.Seeds(), Producer: producer, Verifier: r.verifier, Deadline: 5 * time.Second,
+		Log: r.Journal.Logger(), Registerer: metrics,
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	return r.run(metrics, func(ctx context.Context) error { return pipeline.RunAcks(ctx, o) })
 }
 
 // Guard starts a guard of all tenants and waits until it is synced.
