@@ -103,7 +103,7 @@ func (v Verifier) VerifyBeat(token []byte, now time.Time) (Beat, error) {
 }
 
 func (v Verifier) readBeat(token []byte) (Beat, error) {
-	payload, err := v.open(token, BeatType)
+	payload, key, err := v.open(token, BeatType)
 	if err != nil {
 		return Beat{}, err
 	}
@@ -119,7 +119,7 @@ func (v Verifier) readBeat(token []byte) (Beat, error) {
 	if err != nil {
 		return Beat{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return b, nil
+	return b, key.mayTell(b.IssuedAt)
 }
 
 func (c beatClaims) beat() (Beat, error) {

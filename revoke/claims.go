@@ -27,6 +27,8 @@ type claims struct {
 	Events   map[string]json.RawMessage `json:"events"`
 	Sub      json.RawMessage            `json:"sub,omitempty"`
 	Exp      json.RawMessage            `json:"exp,omitempty"`
+	// Approvals are those of other operators: compact JWS of the type ApprovalType.
+	Approvals []string `json:"approvals,omitempty"`
 }
 
 // event is the payload of either event type: CAEP's optional members (event_timestamp in
@@ -64,8 +66,9 @@ type subID struct {
 	Application *opaque `json:"application,omitempty"` // scope agent
 	User        *opaque `json:"user,omitempty"`        // scope identity
 	Session     *opaque `json:"session,omitempty"`
-	Chain       *opaque `json:"chain,omitempty"` // ours
-	Other       *opaque `json:"other,omitempty"` // ours: a scope that is not known here
+	Chain       *opaque `json:"chain,omitempty"`  // ours
+	Global      *opaque `json:"global,omitempty"` // ours
+	Other       *opaque `json:"other,omitempty"`  // ours: a scope that is not known here
 }
 
 type opaque struct {
@@ -93,6 +96,8 @@ func (s *subID) member(scope Scope) **opaque {
 		return &s.Session
 	case Chain:
 		return &s.Chain
+	case Global:
+		return &s.Global
 	}
 	return &s.Other
 }
@@ -177,7 +182,7 @@ func (s *subID) matches(r Revocation) bool {
 	return s.Format == want.Format &&
 		s.Tenant.equal(want.Tenant) && s.Application.equal(want.Application) &&
 		s.User.equal(want.User) && s.Session.equal(want.Session) &&
-		s.Chain.equal(want.Chain) && s.Other.equal(want.Other)
+		s.Chain.equal(want.Chain) && s.Global.equal(want.Global) && s.Other.equal(want.Other)
 }
 
 func (o *opaque) equal(p *opaque) bool {

@@ -24,7 +24,7 @@ var ErrNotActive = errors.New("no such revocation is active")
 type ClientOptions struct {
 	Signer   Signer
 	Verifier Verifier // zero: that of Signer
-	// By is the person that acts; it goes into each revocation.
+	// By is the person that acts; it goes into each revocation. The name of the signer's key comes first.
 	By string
 	// Expect is how many guards must acknowledge. 0 waits for none and confirms nothing.
 	Expect   int
@@ -46,6 +46,9 @@ func NewClient(ctx context.Context, nc *nats.Conn, o ClientOptions) (*Client, er
 	}
 	if o.Verifier.Keys == nil {
 		o.Verifier = o.Signer.Verifier()
+	}
+	if o.Signer.Name != "" {
+		o.By = o.Signer.Name
 	}
 	pub, err := NewPublisher(ctx, nc, PublisherOptions{Replicas: o.Replicas, Clock: o.Clock, Verifier: o.Verifier})
 	if err != nil {
@@ -90,11 +93,49 @@ func (c *Client) fill(r Revocation) Revocation {
 	if r.By == "" {
 		r.By = c.o.By
 	}
-	if r.Scope == Tenant && r.Subject == "" {
+	switch {
+	case r.Scope == Tenant && r.Subject == "":
 		r.Subject = r.Tenant
+	case r.Scope == Global && r.Tenant == "" && r.Subject == "":
+		r.Tenant, r.Subject = Everything, Everything
 	}
 	return r
 }
+
+// Propose fills in what r leaves empty, as Kill does, and signs that the client's operator agrees to it. It
+// publishes nothing.
+func (c *Client) Propose(r Revocation) (Proposal, error) {
+	r = c.fill(r)
+	approval, err := c.o.Signer.Approve(r)
+	return Proposal{Order: r, Approval: approval}, err
+}
+
+// Agree makes of a proposal of another operator the order of both, ready for Send. It refuses with ErrUnapproved
+// what the client's operator proposed, and what would not count at guards.
+func (c *Client) Agree(p Proposal) (Record, error) {
+	by, err := c.o.Verifier.Approver(p.Order, []byte(p.Approval), c.o.Clock())
+	if err != nil {
+		return Record{}, err
+	}
+	if c.o.Signer.Role != OperatorRole {
+		return Record{}, fmt.Errorf("%w: the key of an operator is needed, with a name", ErrUnapproved)
+	}
+	if by == c.o.Signer.Name {
+		return Record{}, fmt.Errorf("%w: %q proposed it; another operator must agree", ErrUnapproved, by)
+	}
+	order := p.Order
+	order.By = c.o.Signer.Name
+	rec, err := c.o.Signer.RecordApproved(order, p.Approval)
+	if err != nil {
+		return Record{}, err
+	}
+	// What comes back is what guards will read.
+	rec.Revocation, err = c.o.Verifier.Verify([]byte(rec.SET), c.o.Clock())
+	return rec, err
+}
+
+// Wants reports whether r takes a second operator.
+func (c *Client) Wants(r Revocation) bool { return c.o.Verifier.Rules.Wants(c.fill(r)) }
 
 // Send publishes a record that is signed already and waits as Kill does.
 func (c *Client) Send(ctx context.Context, rec Record) ([]Ack, error) {
@@ -132,9 +173,18 @@ func (c *Client) Release(ctx context.Context, tenant string, scope Scope, subjec
 
 // ReleaseRecord makes and signs the release that Release sends.
 func (c *Client) ReleaseRecord(ctx context.Context, tenant string, scope Scope, subject, reason string, shield time.Duration) (Record, error) {
-	rec, err := c.find(ctx, Revocation{Tenant: tenant, Scope: scope, Subject: subject})
+	r, err := c.ReleaseOrder(ctx, tenant, scope, subject, reason, shield)
 	if err != nil {
 		return Record{}, err
+	}
+	return c.Record(r)
+}
+
+// ReleaseOrder makes the release that Release sends, and does not sign it.
+func (c *Client) ReleaseOrder(ctx context.Context, tenant string, scope Scope, subject, reason string, shield time.Duration) (Revocation, error) {
+	rec, err := c.find(ctx, Revocation{Tenant: tenant, Scope: scope, Subject: subject})
+	if err != nil {
+		return Revocation{}, err
 	}
 	at := c.o.Clock()
 	if !at.After(rec.IssuedAt) {
@@ -151,7 +201,7 @@ func (c *Client) ReleaseRecord(ctx context.Context, tenant string, scope Scope, 
 			r.Until = r.Shield
 		}
 	}
-	return c.Record(r)
+	return c.fill(r), nil
 }
 
 func (c *Client) find(ctx context.Context, target Revocation) (Revocation, error) {

@@ -38,6 +38,7 @@ type Heartbeat struct {
 	nc   *nats.Conn
 	js   jetstream.JetStream
 	log  *slog.Logger
+	keys atomic.Pointer[Verifier]
 	sent atomic.Uint64
 	lost atomic.Uint64
 
@@ -47,6 +48,7 @@ type Heartbeat struct {
 	stream   time.Time
 	sequence uint64
 	ledger   *Ledger
+	believed *Verifier // by which the ledger was filled
 	swept    int64
 	turn     TenantKey
 }
@@ -75,11 +77,15 @@ func NewHeartbeat(nc *nats.Conn, o HeartbeatOptions) (*Heartbeat, error) {
 		return nil, fmt.Errorf("cannot make heartbeat: %w", err)
 	}
 	h := &Heartbeat{o: o, nc: nc, js: js, log: o.Logger, start: shortHash([]byte(rand.Text())), ledger: NewLedger()}
+	h.keys.Store(&o.Verifier)
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	return h, nil
 }
+
+// SetVerifier replaces the keys that say what of the stream is genuine. The next heartbeat counts anew.
+func (h *Heartbeat) SetVerifier(v Verifier) { h.keys.Store(&v) }
 
 // Sent returns how many heartbeats were sent.
 func (h *Heartbeat) Sent() uint64 { return h.sent.Load() }
@@ -147,15 +153,17 @@ func (h *Heartbeat) read(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrStream, err)
 	}
 	info := s.CachedInfo()
-	if !info.Created.Equal(h.stream) || info.State.LastSeq < h.sequence {
-		// Another stream, or an older copy of it.
+	keys := h.keys.Load()
+	if !info.Created.Equal(h.stream) || info.State.LastSeq < h.sequence || keys != h.believed {
+		// Another stream, an older copy of it, or other keys: what was not genuine may be so now.
+		h.believed = keys
 		h.stream, h.sequence, h.ledger = info.Created, 0, NewLedger()
 	}
 	if info.State.LastSeq <= h.sequence {
 		return nil
 	}
 	next, err := ReadStream(ctx, h.nc, RevokePrefix+".>", h.sequence+1, func(m StreamMessage) error {
-		r, err := h.o.Verifier.Genuine(m.Token)
+		r, err := keys.Genuine(m.Token)
 		if (err == nil || errors.Is(err, ErrUnknownKind)) && m.Subject == Subject(r) {
 			h.ledger.Note(r, m.Sequence)
 		}

@@ -26,50 +26,49 @@ var ErrShielded = errors.New("shielded by a release")
 // Two processes that publish about one target in the same moment can still miss each
 // other; a target has one writer in the pipeline, so that takes a person and a detector.
 type held struct {
+	nc        *nats.Conn
 	sub       *nats.Subscription
+	verifier  func() *Verifier // what is believed now
+	clock     func() time.Time
 	interlock *Interlock // nil: none
 
 	mu      sync.Mutex
-	targets map[string]holding // by NATS subject
-	sweepAt int                // size at which to forget what ended
-}
-
-type holding struct {
-	id       string
-	strength int
-	until    time.Time
-	issuedAt time.Time
-	admin    bool
-	releases string
-	shield   time.Time
+	targets map[string]Revocation // by NATS subject
+	sweepAt int                   // size at which to forget what ended
 }
 
 const minSweep = 1024
 
-func newHeld(ctx context.Context, nc *nats.Conn, v Verifier, i *Interlock, clock func() time.Time) (*held, error) {
-	h := &held{interlock: i, targets: make(map[string]holding), sweepAt: minSweep}
-	if len(v.Keys) == 0 {
+func newHeld(ctx context.Context, nc *nats.Conn, v func() *Verifier, i *Interlock, clock func() time.Time) (*held, error) {
+	h := &held{nc: nc, verifier: v, clock: clock, interlock: i, targets: make(map[string]Revocation), sweepAt: minSweep}
+	if len(v().Keys) == 0 {
 		return h, nil
 	}
-	note := func(subject string, token []byte) {
-		if r, ok := v.genuine(subject, token, clock()); ok {
-			h.note(r, clock())
-		}
-	}
 	var err error
-	h.sub, err = nc.Subscribe(RevokePrefix+".>", func(m *nats.Msg) { note(m.Subject, m.Data) })
+	h.sub, err = nc.Subscribe(RevokePrefix+".>", func(m *nats.Msg) { h.hear(m.Subject, m.Data) })
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch revocations: %w", err)
 	}
-	_, err = ReadStream(ctx, nc, RevokePrefix+".>", 1, func(m StreamMessage) error {
-		note(m.Subject, m.Token)
-		return nil
-	})
-	if err != nil {
+	if err := h.read(ctx); err != nil {
 		h.close()
 		return nil, err
 	}
 	return h, nil
+}
+
+func (h *held) hear(subject string, token []byte) {
+	if r, ok := h.verifier().genuine(subject, token, h.clock()); ok {
+		h.note(r, h.clock())
+	}
+}
+
+// read notes what the stream holds.
+func (h *held) read(ctx context.Context) error {
+	_, err := ReadStream(ctx, h.nc, RevokePrefix+".>", 1, func(m StreamMessage) error {
+		h.hear(m.Subject, m.Token)
+		return nil
+	})
+	return err
 }
 
 func (h *held) close() {
@@ -79,17 +78,21 @@ func (h *held) close() {
 	}
 }
 
-// take notes r, or refuses it with ErrOutranked, ErrShielded or ErrHeldBack.
-func (h *held) take(r Revocation, now time.Time) error {
+// take notes r, or refuses it with ErrOutranked, ErrShielded, ErrHeldBack or ErrUnapproved.
+func (h *held) take(r Revocation, rules Rules, now time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	old, ok := h.targets[Subject(r)]
 	switch {
-	case !ok || !now.Before(old.until) || r.Initiator == Admin:
-	case old.shields(r, now):
-		return fmt.Errorf("%w: %s", ErrShielded, old.id)
-	case old.outranks(r):
-		return fmt.Errorf("%w: %s", ErrOutranked, old.id)
+	case !ok || !now.Before(old.Until):
+	case r.Initiator == Admin:
+		if rules.Guarded() && r.ApprovedBy == "" && r.Weakens(old) {
+			return fmt.Errorf("%w: it would weaken what is in force until %v (%s)", ErrUnapproved, old.Until, old.ID)
+		}
+	case shields(old, r, now):
+		return fmt.Errorf("%w: %s", ErrShielded, old.ID)
+	case outranks(old, r):
+		return fmt.Errorf("%w: %s", ErrOutranked, old.ID)
 	}
 	if h.interlock != nil {
 		if err := h.interlock.take(r, now); err != nil {
@@ -106,7 +109,7 @@ func (h *held) note(r Revocation, now time.Time) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if old, ok := h.targets[Subject(r)]; !ok || !r.IssuedAt.Before(old.issuedAt) {
+	if old, ok := h.targets[Subject(r)]; !ok || !r.IssuedAt.Before(old.IssuedAt) {
 		h.put(r, now)
 	}
 }
@@ -114,33 +117,32 @@ func (h *held) note(r Revocation, now time.Time) {
 func (h *held) put(r Revocation, now time.Time) {
 	if len(h.targets) >= h.sweepAt {
 		for subject, t := range h.targets {
-			if !now.Before(t.until) {
+			if !now.Before(t.Until) {
 				delete(h.targets, subject)
 			}
 		}
 		h.sweepAt = max(minSweep, 2*len(h.targets))
 	}
-	h.targets[Subject(r)] = holding{
-		id: r.ID, strength: r.Action.Strength(), until: r.Until, issuedAt: r.IssuedAt,
-		admin: r.Initiator == Admin, releases: r.Releases, shield: r.Shield,
-	}
+	h.targets[Subject(r)] = r
 }
 
-func (t holding) shields(r Revocation, now time.Time) bool {
-	return r.Action != Release && (r.ID == t.releases || now.Before(t.shield))
+// shields reports whether a release keeps a detector's r from being published.
+func shields(old, r Revocation, now time.Time) bool {
+	return r.Action != Release && (r.ID == old.Releases || now.Before(old.Shield))
 }
 
-func (t holding) outranks(r Revocation) bool {
-	strength := r.Action.Strength()
+// outranks reports whether a detector's r would weaken old.
+func outranks(old, r Revocation) bool {
+	strength, before := r.Action.Strength(), old.Action.Strength()
 	switch {
-	case r.ID == t.id:
+	case r.ID == old.ID:
 		return false
 	case r.Action == Release:
-		return t.admin && t.strength > 0
-	case strength == t.strength:
-		return r.Until.Before(t.until)
+		return old.Initiator == Admin && before > 0
+	case strength == before:
+		return r.Until.Before(old.Until)
 	}
-	return strength < t.strength
+	return strength < before
 }
 
 // genuine reports what a message says if it is to be believed: signed, in force, on its own

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -48,7 +46,12 @@ func Thumbprint(key ed25519.PublicKey) (string, error) {
 // SaveSigner writes the private key to path as a JWK that only its owner can read. It
 // never overwrites: the error then wraps fs.ErrExist.
 func SaveSigner(path string, s Signer) error {
-	b, err := json.MarshalIndent(jose.JSONWebKey{Key: s.Key, KeyID: s.KID, Algorithm: string(jose.EdDSA), Use: "sig"}, "", "  ")
+	k, err := newJWK(s.public())
+	if err != nil {
+		return fmt.Errorf("cannot save key %q: %w", path, err)
+	}
+	k.D = encode(s.Key.Seed())
+	b, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
 		return fmt.Errorf("cannot save key %q: %w", path, err)
 	}
@@ -84,84 +87,13 @@ func LoadSigner(path string) (Signer, error) {
 	if !ok {
 		return Signer{}, fmt.Errorf("cannot load key %q: %w: not a private Ed25519 key", path, ErrKeyFile)
 	}
-	return NewSigner(key)
-}
-
-// SaveVerifier writes the public keys to path as a JWK set. It replaces the file at once.
-func SaveVerifier(path string, v Verifier) error {
-	var set jose.JSONWebKeySet
-	for kid, key := range v.Keys {
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: key, KeyID: kid, Algorithm: string(jose.EdDSA), Use: "sig"})
+	var more jwkMore
+	if err := json.Unmarshal(b, &more); err != nil {
+		return Signer{}, fmt.Errorf("cannot load key %q: %w: %w", path, ErrKeyFile, err)
 	}
-	slices.SortFunc(set.Keys, func(a, b jose.JSONWebKey) int {
-		if a.KeyID < b.KeyID {
-			return -1
-		}
-		return 1
-	})
-	b, err := json.MarshalIndent(set, "", "  ")
-	if err != nil {
-		return fmt.Errorf("cannot save keys %q: %w", path, err)
-	}
-	if err := replaceFile(path, append(b, '\n')); err != nil {
-		return fmt.Errorf("cannot save keys %q: %w", path, err)
-	}
-	return nil
-}
-
-func replaceFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}
-
-// LoadVerifier reads a JWK set of public Ed25519 keys. Issuer is DefaultIssuer until the
-// caller says otherwise.
-func LoadVerifier(path string) (Verifier, error) {
-	b, err := readKeyFile(path)
-	if err != nil {
-		return Verifier{}, err
-	}
-	v, err := ParseVerifier(b)
-	if err != nil {
-		return Verifier{}, fmt.Errorf("cannot load keys %q: %w", path, err)
-	}
-	return v, nil
-}
-
-// ParseVerifier reads a JWK set, for example what a jwks_uri serves. A set without a key,
-// with another kind of key, or with a key id that is not the thumbprint is refused.
-func ParseVerifier(jwks []byte) (Verifier, error) {
-	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(jwks, &set); err != nil {
-		return Verifier{}, fmt.Errorf("%w: %w", ErrKeyFile, err)
-	}
-	if len(set.Keys) == 0 {
-		return Verifier{}, fmt.Errorf("%w: no key", ErrKeyFile)
-	}
-	v := Verifier{Keys: make(map[string]ed25519.PublicKey, len(set.Keys)), Issuer: DefaultIssuer}
-	for i, jwk := range set.Keys {
-		key, ok := jwk.Key.(ed25519.PublicKey)
-		if !ok {
-			return Verifier{}, fmt.Errorf("%w: key %d is not a public Ed25519 key", ErrKeyFile, i)
-		}
-		kid, err := Thumbprint(key)
-		if err != nil {
-			return Verifier{}, err
-		}
-		if jwk.KeyID != "" && jwk.KeyID != kid {
-			return Verifier{}, fmt.Errorf("%w: key id %q is not the thumbprint %q", ErrKeyFile, jwk.KeyID, kid)
-		}
-		v.Keys[kid] = key
-	}
-	return v, nil
+	s, err := NewSigner(key)
+	s.Role, s.Name = more.use()
+	return s, err
 }
 
 func readKeyFile(path string) ([]byte, error) {

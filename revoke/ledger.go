@@ -27,6 +27,16 @@ func TenantKeyOf(tenant string) TenantKey {
 	return TenantKey(sum[:DigestSize])
 }
 
+// GlobalKey stands for what concerns all tenants: the key of the empty name, which no tenant has.
+var GlobalKey = TenantKeyOf("")
+
+func (r Revocation) tenantKey() TenantKey {
+	if r.Scope == Global {
+		return GlobalKey
+	}
+	return TenantKeyOf(r.Tenant)
+}
+
 // tally is a multiset of elements: their number, and their sum modulo 2^256. The number is there
 // because of whoever leaves messages out: a set of elements whose sum is 0 can be found, one
 // that also has no members cannot.
@@ -136,7 +146,7 @@ func (l *Ledger) Note(r Revocation, sequence uint64) {
 	subject := Subject(r)
 	sum := sha256.Sum256([]byte(subject))
 	key := [DigestSize]byte(sum[:DigestSize])
-	owner := l.account(r.Tenant)
+	owner := l.account(r.tenantKey())
 	owner.changed = max(owner.changed, sequence)
 	if old, ok := l.targets[key]; ok && old.end > l.horizon {
 		l.change(old, func(t *tally) { t.remove(old.element) })
@@ -160,8 +170,7 @@ func endOf(until int64) int64 {
 	return end
 }
 
-func (l *Ledger) account(tenant string) *account {
-	key := TenantKeyOf(tenant)
+func (l *Ledger) account(key TenantKey) *account {
 	a := l.tenants[key]
 	if a == nil {
 		a = &account{key: key}

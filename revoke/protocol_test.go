@@ -27,7 +27,7 @@ func TestTheProtocolsExampleIsGenuine(t *testing.T) {
 	if err := json.Indent(&pretty, payload, "", "  "); err != nil {
 		t.Fatal(err)
 	}
-	key := jose.JSONWebKey{Key: testSigner.Verifier().Keys[testSigner.KID], KeyID: testSigner.KID, Algorithm: "EdDSA", Use: "sig"}
+	key := jose.JSONWebKey{Key: testSigner.Verifier().Keys[testSigner.KID].Key, KeyID: testSigner.KID, Algorithm: "EdDSA", Use: "sig"}
 	jwks, err := json.MarshalIndent(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}, "", "  ")
 	if err != nil {
 		t.Fatal(err)

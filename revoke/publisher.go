@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,9 +34,10 @@ type PublisherOptions struct {
 // Publisher sends signed revocations: one message reaches every guard that is connected
 // and is stored for those who join late. It is safe for concurrent use.
 type Publisher struct {
-	js    jetstream.JetStream
-	clock func() time.Time
-	held  *held
+	js       jetstream.JetStream
+	clock    func() time.Time
+	held     *held
+	verifier atomic.Pointer[Verifier]
 }
 
 // NewPublisher makes sure that the stream exists as it must be, and returns a publisher.
@@ -52,11 +54,22 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 	if p.clock == nil {
 		p.clock = time.Now
 	}
-	if p.held, err = newHeld(ctx, nc, o.Verifier, o.Interlock, p.clock); err != nil {
+	p.verifier.Store(&o.Verifier)
+	if p.held, err = newHeld(ctx, nc, p.verifier.Load, o.Interlock, p.clock); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// SetVerifier replaces the keys that the publisher trusts and the rules that it holds to, and reads
+// again what they say of the stream. One that was made without keys stays without.
+func (p *Publisher) SetVerifier(ctx context.Context, v Verifier) error {
+	if len(p.verifier.Load().Keys) == 0 || len(v.Keys) == 0 {
+		return nil
+	}
+	p.verifier.Store(&v)
+	return p.held.read(ctx)
 }
 
 // Close ends the publisher's subscriptions. The connection stays open.
@@ -90,7 +103,8 @@ func (s *Stored) Wait(ctx context.Context) error {
 // twice is one record. A record that has already ended is refused with ErrExpired, and one
 // of a detector that would weaken what is in force, or that a release shields from, with
 // ErrOutranked or ErrShielded: then there is nothing to do. One that the interlock keeps a
-// detector from is refused with ErrHeldBack: then it is for a person.
+// detector from is refused with ErrHeldBack: then it is for a person, as is what takes two operators.
+// One of an operator that takes a second one is refused with ErrUnapproved.
 func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
 	if err := rec.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
@@ -105,7 +119,10 @@ func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
 	}
-	if err := p.held.take(rec.Revocation, p.clock()); errors.Is(err, ErrHeldBack) {
+	if err := p.allowed(rec.Revocation); err != nil {
+		return nil, err // a person reads it
+	}
+	if err := p.held.take(rec.Revocation, p.verifier.Load().Rules, p.clock()); errors.Is(err, ErrHeldBack) {
 		return nil, err // a person reads it
 	} else if err != nil {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
@@ -115,6 +132,18 @@ func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
 	}
 	return &Stored{future}, nil
+}
+
+// allowed refuses what guards would refuse: what takes two operators, and has one or a detector.
+func (p *Publisher) allowed(r Revocation) error {
+	rules := p.verifier.Load().Rules
+	if !rules.Wants(r) || r.ApprovedBy != "" {
+		return nil
+	}
+	if r.Initiator == Policy {
+		return fmt.Errorf("%w: a %s of scope %s takes two operators", ErrHeldBack, r.Action, r.Scope)
+	}
+	return fmt.Errorf("%w: a %s of scope %s takes two operators", ErrUnapproved, r.Action, r.Scope)
 }
 
 func message(rec Record, left time.Duration) *nats.Msg {

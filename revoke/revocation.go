@@ -14,7 +14,12 @@ const (
 	Agent    Scope = "agent"
 	Chain    Scope = "chain" // every agent below a member of a delegation chain
 	Tenant   Scope = "tenant"
+	Global   Scope = "global" // everything of every tenant
 )
+
+// Everything stands for the tenant and the subject of the scope global. A tenant may have that name
+// too: it is the scope that says what is meant, and the NATS subject of no tenant is the same.
+const Everything = "~"
 
 // Action is what a revocation does to its scope.
 type Action string
@@ -35,7 +40,7 @@ type Revocation struct {
 	ID      string `json:"id"`
 	Tenant  string `json:"tenant"`
 	Scope   Scope  `json:"scope"`
-	Subject string `json:"subject"` // for the scope tenant: the tenant again
+	Subject string `json:"subject"` // for the scopes tenant and global: the tenant again
 	Action  Action `json:"action"`
 
 	IssuedAt time.Time `json:"issued_at"`
@@ -53,6 +58,9 @@ type Revocation struct {
 	// Shield, for a release, is until when no detector may stop the target again; a person
 	// may. Zero shields from nothing but a repetition of what was released.
 	Shield time.Time `json:"shield,omitzero"`
+	// ApprovedBy is the second operator who agreed to it. It is what approvals in the token prove, and
+	// no part of what is signed.
+	ApprovedBy string `json:"approved_by,omitempty"`
 }
 
 // Record is a revocation with its signed form, as it is written to Kafka.

@@ -159,7 +159,7 @@ func (v Verifier) VerifyRisk(subject string, token []byte, now time.Time) (Risk,
 }
 
 func (v Verifier) readRisk(token []byte) (Risk, error) {
-	payload, err := v.open(token, RiskType)
+	payload, key, err := v.open(token, RiskType)
 	if err != nil {
 		return Risk{}, err
 	}
@@ -174,7 +174,7 @@ func (v Verifier) readRisk(token []byte) (Risk, error) {
 	if err != nil {
 		return Risk{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return r, nil
+	return r, key.mayTell(r.IssuedAt)
 }
 
 func (c riskClaims) risk() (Risk, error) {

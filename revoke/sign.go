@@ -22,6 +22,12 @@ type Signer struct {
 	KID      string // RFC 7638 thumbprint of the public key
 	Issuer   string
 	Audience string // empty: DefaultAudience
+	Role     Role   // what guards believe of the key; empty: all
+	Name     string // of the operator
+}
+
+func (s Signer) public() PublicKey {
+	return PublicKey{Key: s.Key.Public().(ed25519.PublicKey), Role: s.Role, Name: s.Name}
 }
 
 // Sign returns r as a compact JWS. It refuses what Validate refuses (ErrInvalid) and what
@@ -33,16 +39,20 @@ func (s Signer) Sign(r Revocation) (string, error) {
 	return s.sign(r)
 }
 
-func (s Signer) sign(r Revocation) (string, error) {
+func (s Signer) sign(r Revocation) (string, error) { return s.token(r, TokenType, nil) }
+
+// token returns r as a token of a type, with approvals.
+func (s Signer) token(r Revocation, typ jose.ContentType, approvals []string) (string, error) {
 	c, err := newClaims(r, s.Issuer, audienceOr(s.Audience))
 	if err != nil {
 		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
 	}
+	c.Approvals = approvals
 	payload, err := json.Marshal(c)
 	if err != nil {
 		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
 	}
-	token, err := s.jws(payload, TokenType)
+	token, err := s.jws(payload, typ)
 	if err != nil {
 		return "", fmt.Errorf("cannot sign revocation %q: %w", r.ID, err)
 	}
@@ -81,7 +91,7 @@ func (s Signer) Record(r Revocation) (Record, error) {
 // Verifier returns a verifier that trusts this signer alone.
 func (s Signer) Verifier() Verifier {
 	return Verifier{
-		Keys:     map[string]ed25519.PublicKey{s.KID: s.Key.Public().(ed25519.PublicKey)},
+		Keys:     map[string]PublicKey{s.KID: s.public()},
 		Issuer:   s.Issuer,
 		Audience: s.Audience,
 	}

@@ -9,6 +9,11 @@ import (
 const (
 	RevokePrefix = "estop.v1.revoke" // .<tenant token>.<scope token>.<subject token>
 	AckPrefix    = "estop.v1.ack"    // .<guard token>
+
+	// GlobalSubjects is the wildcard subject of what concerns all tenants. No tenant's name has the
+	// token ~.
+	GlobalSubjects = RevokePrefix + ".~.>"
+	globalSubject  = RevokePrefix + ".~.global.~"
 )
 
 // Longest names that a token carries as they are and in base64url; above that it is a hash.
@@ -20,6 +25,9 @@ const (
 // Subject returns the NATS subject of r. It names the whole target: tenant, scope and
 // subject. So the last message of a NATS subject is what holds for that target.
 func Subject(r Revocation) string {
+	if r.Scope == Global {
+		return globalSubject
+	}
 	return RevokePrefix + "." + Token(r.Tenant) + "." + Token(string(r.Scope)) + "." + Token(r.Subject)
 }
 

@@ -39,15 +39,18 @@ func TestWhatIsSignedIsReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := Revocation{
 			ID: text.Draw(t, "id"), Tenant: text.Draw(t, "tenant"), Subject: text.Draw(t, "subject"),
-			Scope:    rapid.SampledFrom([]Scope{Session, Identity, Agent, Chain, Tenant}).Draw(t, "scope"),
+			Scope:    rapid.SampledFrom([]Scope{Session, Identity, Agent, Chain, Tenant, Global}).Draw(t, "scope"),
 			Action:   rapid.SampledFrom([]Action{Throttle, Restrict, Revoke, Release}).Draw(t, "action"),
 			IssuedAt: time.Unix(0, rapid.Int64Range(1, 1<<62).Draw(t, "issued")).UTC(),
 			Reason:   text.Draw(t, "reason"), Initiator: rapid.SampledFrom([]string{Policy, Admin}).Draw(t, "initiator"),
 			Detector: text.Draw(t, "detector"), By: text.Draw(t, "by"),
 		}
 		r.Until = r.IssuedAt.Add(time.Duration(rapid.Int64Range(1, int64(MaxDuration)).Draw(t, "lasts")))
-		if r.Scope == Tenant {
+		switch r.Scope {
+		case Tenant:
 			r.Subject = r.Tenant
+		case Global:
+			r.Tenant, r.Subject = Everything, Everything
 		}
 		if rapid.Bool().Draw(t, "valid after") {
 			r.ValidAfter = r.IssuedAt
@@ -351,7 +354,7 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("accepted a token that nobody signed: %q", b)
 		}
 		// Behind a good signature too, nothing panics and nothing invalid comes out.
-		r, err := v.read(b)
+		r, _, err := v.read(b)
 		if err == nil && (r.Tenant == "" || r.Subject == "") {
 			t.Fatalf("read an under-filled revocation: %+v", r)
 		}

@@ -33,7 +33,7 @@ var ErrUnknownKind = errors.New("unknown scope or action")
 // Valid reports whether s is one of the scopes.
 func (s Scope) Valid() bool {
 	switch s {
-	case Session, Identity, Agent, Chain, Tenant:
+	case Session, Identity, Agent, Chain, Tenant, Global:
 		return true
 	}
 	return false
@@ -88,6 +88,8 @@ func (r Revocation) validateTarget() error {
 		return fmt.Errorf("%w: no scope", ErrInvalid)
 	case r.Action == "":
 		return fmt.Errorf("%w: no action", ErrInvalid)
+	case r.Scope == Global && (r.Tenant != Everything || r.Subject != Everything):
+		return fmt.Errorf("%w: scope global, but its tenant %q and its subject %q are not %q", ErrInvalid, r.Tenant, r.Subject, Everything)
 	case r.Scope == Tenant && r.Subject != r.Tenant:
 		return fmt.Errorf("%w: scope tenant, but subject %q is not the tenant %q", ErrInvalid, r.Subject, r.Tenant)
 	}

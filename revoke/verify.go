@@ -29,13 +29,17 @@ var (
 	ErrUnderfilled = errors.New("under-filled or mismatched subject")
 	ErrExpired     = errors.New("expired")
 	ErrNotYetValid = errors.New("issued in the future")
+	ErrRole        = errors.New("key may not sign this")
+	ErrKeyTime     = errors.New("key not valid at this time")
+	ErrUnapproved  = errors.New("not approved by a second operator")
 )
 
 // Verifier checks tokens. It is safe for concurrent use as long as Keys does not change.
 type Verifier struct {
-	Keys     map[string]ed25519.PublicKey // by key id
-	Issuer   string                       // mandatory: an empty issuer matches none
-	Audience string                       // empty: DefaultAudience
+	Keys     map[string]PublicKey // by key id
+	Rules    Rules
+	Issuer   string // mandatory: an empty issuer matches none
+	Audience string // empty: DefaultAudience
 }
 
 // Verify returns what token says if a trusted key signed it, it is for this audience, and
@@ -48,10 +52,25 @@ func (v Verifier) Verify(token []byte, now time.Time) (Revocation, error) {
 	if err != nil {
 		return Revocation{}, err
 	}
-	if err := r.Timely(now); err != nil {
+	if err := v.Timely(token, r, now); err != nil {
 		return Revocation{}, err
 	}
 	return r.checked()
+}
+
+// Timely returns nil if r, which is what token says, is in force at now, and so is the key that signed it.
+func (v Verifier) Timely(token []byte, r Revocation, now time.Time) error {
+	if err := r.Timely(now); err != nil {
+		return err
+	}
+	h, err := parseHeader(token)
+	if err == nil {
+		err = v.Keys[h.KeyID].ended(now)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot verify token %q: %w", r.ID, err)
+	}
+	return nil
 }
 
 // Timely returns nil if r is in force at now: not ended, and not issued in the future.
@@ -76,13 +95,30 @@ func (v Verifier) Genuine(token []byte) (Revocation, error) {
 }
 
 func (v Verifier) content(token []byte) (Revocation, error) {
-	payload, err := v.open(token, TokenType)
+	r, err := v.decided(token)
 	if err != nil {
 		return Revocation{}, fmt.Errorf("cannot verify token: %w", err)
 	}
-	r, err := v.read(payload)
+	return r, nil
+}
+
+// decided returns what token says if whoever signed it may decide it.
+func (v Verifier) decided(token []byte) (Revocation, error) {
+	payload, key, err := v.open(token, TokenType)
 	if err != nil {
-		return Revocation{}, fmt.Errorf("cannot verify token: %w", err)
+		return Revocation{}, err
+	}
+	r, approvals, err := v.read(payload)
+	if err != nil {
+		return r, err
+	}
+	if err := key.mayIssue(r); err != nil {
+		return r, err
+	}
+	// Where one operator is enough, approvals that are not good do no harm.
+	r.ApprovedBy, err = v.second(r, key, approvals)
+	if err != nil && v.Rules.Wants(r) {
+		return r, fmt.Errorf("%w: token %q: %v", ErrUnapproved, r.ID, err)
 	}
 	return r, nil
 }
@@ -106,34 +142,34 @@ type header struct {
 	Type      string `json:"typ"`
 }
 
-// open checks form, type and signature, and returns the payload.
-func (v Verifier) open(token []byte, typ string) ([]byte, error) {
+// open checks form, type and signature, and returns the payload and the key.
+func (v Verifier) open(token []byte, typ string) (payload []byte, key PublicKey, err error) {
 	if len(token) > MaxToken {
-		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(token))
+		return nil, key, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(token))
 	}
 	h, err := parseHeader(token)
 	if err != nil {
-		return nil, err
+		return nil, key, err
 	}
 	if h.Type != typ {
-		return nil, fmt.Errorf("%w: %q", ErrType, h.Type)
+		return nil, key, fmt.Errorf("%w: %q", ErrType, h.Type)
 	}
 	if h.Algorithm != string(jose.EdDSA) {
-		return nil, fmt.Errorf("%w: %q", ErrAlgorithm, h.Algorithm)
+		return nil, key, fmt.Errorf("%w: %q", ErrAlgorithm, h.Algorithm)
 	}
 	key, ok := v.Keys[h.KeyID]
-	if !ok || len(key) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownKey, h.KeyID)
+	if !ok || len(key.Key) != ed25519.PublicKeySize {
+		return nil, key, fmt.Errorf("%w: %q", ErrUnknownKey, h.KeyID)
 	}
 	jws, err := jose.ParseSignedCompact(string(token), []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, key, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	payload, err := jws.Verify(key)
+	payload, err = jws.Verify(key.Key)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSignature, err)
+		return nil, key, fmt.Errorf("%w: %w", ErrSignature, err)
 	}
-	return payload, nil
+	return payload, key, nil
 }
 
 // parseHeader reads the first of three parts, all of which must be canonical base64url:
@@ -170,23 +206,23 @@ func decodeCanonical(p []byte) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().AppendDecode(nil, p)
 }
 
-// read makes a revocation of a payload whose signature is good.
-func (v Verifier) read(payload []byte) (Revocation, error) {
+// read makes a revocation of a payload whose signature is good, and returns its approvals.
+func (v Verifier) read(payload []byte) (Revocation, []string, error) {
 	var c claims
 	if err := json.Unmarshal(payload, &c); err != nil {
-		return Revocation{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return Revocation{}, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if err := v.addressed(c.Issuer, c.Audience); err != nil {
-		return Revocation{}, err
+		return Revocation{}, nil, err
 	}
 	r, err := c.revocation()
 	if err != nil {
-		return Revocation{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return Revocation{}, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if !c.SubID.matches(r) {
-		return Revocation{}, fmt.Errorf("%w: token %q", ErrUnderfilled, c.ID)
+		return Revocation{}, nil, fmt.Errorf("%w: token %q", ErrUnderfilled, c.ID)
 	}
-	return r, nil
+	return r, c.Approvals, nil
 }
 
 // addressed checks who says it and for whom.

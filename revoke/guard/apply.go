@@ -21,7 +21,8 @@ func (g *Guard) hear(m *nats.Msg) { g.take(m.Subject, m.Data, overCore) }
 // take verifies a message, applies it, and acknowledges it once it is enforced.
 func (g *Guard) take(subject string, token []byte, sequence uint64) {
 	now := g.clock()
-	r, err := g.o.Verifier.Genuine(token)
+	verifier := g.verifier.Load()
+	r, err := verifier.Genuine(token)
 	if errors.Is(err, revoke.ErrUnknownKind) {
 		g.counters.unknown.Add(1)
 		g.log.Error("unknown scope or action: stopping its subject", "guard", g.o.Name, "revocation", r.ID,
@@ -35,7 +36,7 @@ func (g *Guard) take(subject string, token []byte, sequence uint64) {
 		g.refuse(subject, err)
 		return
 	}
-	if err := r.Timely(now); err != nil {
+	if err := verifier.Timely(token, r, now); err != nil {
 		// By this clock it is not in force, but it is what the stream holds.
 		g.note(r, token, sequence)
 		g.refuse(subject, err)
@@ -85,7 +86,7 @@ func (g *Guard) apply(r revoke.Revocation, now time.Time) (result, int) {
 	defer g.enforcing.Unlock()
 	k := kindOf(r.Scope)
 	e := g.entry(r)
-	if res := g.set.apply(k, e, now.UnixNano()); res != applied {
+	if res := g.set.apply(k, e, now.UnixNano(), g.verifier.Load().Rules.Guarded()); res != applied {
 		return res, 0
 	}
 	if e.verdict != Deny {
@@ -109,7 +110,9 @@ func (g *Guard) entry(r revoke.Revocation) *entry {
 	return e
 }
 
-func (s *set) apply(k kind, e *entry, now int64) result {
+// apply puts e in the place of what its target has, if it replaces that. guarded says that it takes two
+// operators to weaken anything.
+func (s *set) apply(k kind, e *entry, now int64, guarded bool) result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.find(k, e.hash, e.tenant, e.rev.Subject)
@@ -117,7 +120,7 @@ func (s *set) apply(k kind, e *entry, now int64) result {
 		if old.rev.ID == e.rev.ID {
 			return duplicate
 		}
-		if !replaces(e, old) {
+		if !replaces(e, old, guarded) {
 			return superseded
 		}
 	}
@@ -128,7 +131,21 @@ func (s *set) apply(k kind, e *entry, now int64) result {
 // replaces reports whether e holds instead of old: the later one does. A release holds
 // against the very revocation that it names whatever the times are, because a detector that
 // replays may issue that one again.
-func replaces(e, old *entry) bool {
+//
+// Where it takes two operators to weaken anything, what one has ordered does not hold against an earlier
+// order that stops more, in whatever order they come.
+func replaces(e, old *entry, guarded bool) bool {
+	later := isLater(e, old)
+	if !guarded || e.rev.Scope != old.rev.Scope {
+		return later
+	}
+	if later {
+		return e.rev.ApprovedBy != "" || !e.rev.Weakens(*old.rev)
+	}
+	return old.rev.ApprovedBy == "" && old.rev.Weakens(*e.rev)
+}
+
+func isLater(e, old *entry) bool {
 	if e.rev.Scope != old.rev.Scope {
 		// Two unknown scopes share a name: keep what stops more.
 		return e.strength > old.strength || (e.strength == old.strength && e.until > old.until)

@@ -94,7 +94,8 @@ func (p *pulse) init(o Options) {
 	p.ledger = revoke.NewLedger()
 	p.starts = make(map[string]*start)
 	if !o.All {
-		p.mine = make(map[revoke.TenantKey]struct{}, len(o.Tenants))
+		p.mine = make(map[revoke.TenantKey]struct{}, len(o.Tenants)+1)
+		p.mine[revoke.GlobalKey] = struct{}{}
 		for _, t := range o.Tenants {
 			p.mine[revoke.TenantKeyOf(t)] = struct{}{}
 		}
@@ -103,7 +104,7 @@ func (p *pulse) init(o Options) {
 
 func (g *Guard) hearBeat(m *nats.Msg) {
 	arrived := g.since()
-	b, err := g.o.Verifier.VerifyBeat(m.Data, g.clock())
+	b, err := g.verifier.Load().VerifyBeat(m.Data, g.clock())
 	if err == nil {
 		err = g.pulse.hear(b, arrived)
 	}

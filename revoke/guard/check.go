@@ -152,6 +152,9 @@ func (g *Guard) match(c *Call) *entry {
 	m := matcher{set: &g.set, call: c, clock: g.clock}
 	m.names = g.set.tables[kindAny].Load() != nil
 	tenant := maphash.String(g.seed, c.Tenant)
+	if g.set.tables[kindGlobal].Load() != nil {
+		m.lookOf(revoke.Everything, kindGlobal, g.everything, revoke.Everything)
+	}
 	if g.set.tables[kindTenant].Load() != nil {
 		m.look(kindTenant, mix(tenant, tenant), c.Tenant)
 	}
@@ -195,8 +198,10 @@ func (m *matcher) named(g *Guard, k kind, tenant uint64, name string) {
 	}
 }
 
-func (m *matcher) look(k kind, hash uint64, name string) {
-	e := m.set.find(k, hash, m.call.Tenant, name)
+func (m *matcher) look(k kind, hash uint64, name string) { m.lookOf(m.call.Tenant, k, hash, name) }
+
+func (m *matcher) lookOf(tenant string, k kind, hash uint64, name string) {
+	e := m.set.find(k, hash, tenant, name)
 	if e == nil || (m.best != nil && m.best.strength >= e.strength) {
 		return
 	}

@@ -128,7 +128,7 @@ func (f *follower) read(ctx context.Context) error {
 			return err
 		}
 	}
-	if f.again && began >= f.first || p.anew() {
+	if f.again && began >= f.first || p.anew() || f.g.rekeyed.Swap(false) {
 		if err := f.readAll(ctx); err != nil {
 			return err
 		}

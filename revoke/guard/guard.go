@@ -29,6 +29,9 @@ type Options struct {
 	Name     string     // of this guard, in acknowledgements; unique in the installation
 	Conn     *nats.Conn // shared, not closed by the guard
 	Verifier revoke.Verifier
+	// KeyFile is the file of public keys. When it changes the guard reads it again; what is wrong is
+	// refused, and the keys before stay. Without a Verifier the guard begins with it. Empty: keys stay.
+	KeyFile string
 
 	// Tenants are the tenants whose calls come here. The guard hears only their
 	// revocations and denies calls of others. Empty is refused unless All is true.
@@ -82,6 +85,10 @@ type Guard struct {
 	inflight inflightIndex
 	counters counters
 
+	verifier   atomic.Pointer[revoke.Verifier]
+	rekeyed    atomic.Bool // all is to be read again, by other keys
+	everything uint64      // hash of the target of the scope global
+
 	pulse    pulse
 	state    state
 	reporter reporter
@@ -113,6 +120,12 @@ const (
 // New checks the options. The guard answers at once, from an empty set, and hears nothing
 // before Start.
 func New(o Options) (*Guard, error) {
+	if len(o.Verifier.Keys) == 0 && o.KeyFile != "" {
+		var err error
+		if o.Verifier, err = loadKeys(o); err != nil {
+			return nil, fmt.Errorf("cannot make guard: %w", err)
+		}
+	}
 	switch {
 	case o.Name == "":
 		return nil, errors.New("cannot make guard: no name")
@@ -132,6 +145,8 @@ func New(o Options) (*Guard, error) {
 
 func newGuard(o Options) (*Guard, error) {
 	g := &Guard{o: o, clock: o.Clock, log: o.Logger, seed: maphash.MakeSeed(), synced: make(chan struct{})}
+	g.verifier.Store(&o.Verifier)
+	g.everything = mix(maphash.String(g.seed, revoke.Everything), maphash.String(g.seed, revoke.Everything))
 	if g.clock == nil {
 		g.clock = time.Now
 	}
@@ -185,6 +200,9 @@ func (g *Guard) Start(ctx context.Context) error {
 	if g.reporter.every > 0 {
 		g.done.Go(func() { g.report(ctx) })
 	}
+	if g.o.KeyFile != "" {
+		g.done.Go(func() { g.watchKeys(ctx) })
+	}
 	if g.o.File != "" {
 		g.done.Go(func() { g.keep(ctx) })
 	}
@@ -234,7 +252,7 @@ func (g *Guard) filters() []string {
 	if g.o.All {
 		return []string{revoke.RevokePrefix + ".>"}
 	}
-	var subjects []string
+	subjects := []string{revoke.GlobalSubjects}
 	for t := range g.tenants {
 		subjects = append(subjects, revoke.TenantSubjects(t))
 	}

@@ -178,15 +178,7 @@ func (s *inflightShard) remove(n *node) {
 
 // stop cancels the calls in flight that e matches and returns how many.
 func (x *inflightIndex) stop(k kind, e *entry, now int64) int {
-	s := x.shard(e.hash)
-	s.mu.Lock()
-	var hit []*InFlight
-	for n := s.heads[e.hash]; n != nil; n = n.next {
-		if matches(k, e, &n.call.call) && e.in(now, issuedAt(&n.call.call)) {
-			hit = append(hit, n.call)
-		}
-	}
-	s.mu.Unlock()
+	hit := x.hit(k, e, now)
 	stopped := 0
 	for _, f := range hit {
 		if f.stop(e) {
@@ -196,8 +188,38 @@ func (x *inflightIndex) stop(k kind, e *entry, now int64) int {
 	return stopped
 }
 
+func (x *inflightIndex) hit(k kind, e *entry, now int64) []*InFlight {
+	var hit []*InFlight
+	look := func(n *node) {
+		for ; n != nil; n = n.next {
+			if matches(k, e, &n.call.call) && e.in(now, issuedAt(&n.call.call)) {
+				hit = append(hit, n.call)
+			}
+		}
+	}
+	if k != kindGlobal {
+		s := x.shard(e.hash)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		look(s.heads[e.hash])
+		return hit
+	}
+	for i := range x.shards {
+		s := &x.shards[i]
+		s.mu.Lock()
+		for _, n := range s.heads {
+			look(n)
+		}
+		s.mu.Unlock()
+	}
+	return hit
+}
+
 // matches is what a look-up in the set of kind k means, for one entry and one call.
 func matches(k kind, e *entry, c *Call) bool {
+	if k == kindGlobal {
+		return true
+	}
 	if e.tenant != c.Tenant {
 		return false
 	}

@@ -18,6 +18,7 @@ const (
 	kindChain
 	kindIdentity
 	kindSession
+	kindGlobal
 	kindAny
 	kinds
 )
@@ -34,6 +35,8 @@ func kindOf(s revoke.Scope) kind {
 		return kindIdentity
 	case revoke.Session:
 		return kindSession
+	case revoke.Global:
+		return kindGlobal
 	}
 	return kindAny
 }

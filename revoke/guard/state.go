@@ -141,7 +141,8 @@ func (g *Guard) restore(k kept) bool {
 	if k.until <= now.UnixNano() {
 		return true
 	}
-	r, err := g.o.Verifier.Genuine([]byte(k.token))
+	verifier := g.verifier.Load()
+	r, err := verifier.Genuine([]byte(k.token))
 	if err != nil && !errors.Is(err, revoke.ErrUnknownKind) {
 		g.refuse(k.subject, err)
 		return false
@@ -150,7 +151,7 @@ func (g *Guard) restore(k kept) bool {
 		g.refuse(k.subject, errSubject)
 		return false
 	}
-	if r.Timely(now) == nil {
+	if verifier.Timely([]byte(k.token), r, now) == nil {
 		g.apply(r, now)
 	}
 	return true

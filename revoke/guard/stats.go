@@ -19,6 +19,9 @@ var reasons = []struct {
 	{revoke.ErrAlgorithm, "algorithm"},
 	{revoke.ErrUnknownKey, "unknown_key"},
 	{revoke.ErrSignature, "signature"},
+	{revoke.ErrUnapproved, "unapproved"},
+	{revoke.ErrRole, "role"},
+	{revoke.ErrKeyTime, "key_time"},
 	{revoke.ErrIssuer, "issuer"},
 	{revoke.ErrAudience, "audience"},
 	{revoke.ErrUnderfilled, "underfilled"},
@@ -30,7 +33,7 @@ var reasons = []struct {
 	{errStarts, "publishers"},
 }
 
-const maxReasons = 16
+const maxReasons = 24
 
 // counters are the guard's metrics.
 type counters struct {
@@ -38,6 +41,7 @@ type counters struct {
 
 	applied, duplicates, superseded, unknown atomic.Uint64
 	cancelled, ackErrors, readErrors         atomic.Uint64
+	keyErrors                                atomic.Uint64
 	refused                                  [maxReasons]atomic.Uint64
 	inFlight                                 atomic.Int64
 }
@@ -94,6 +98,7 @@ type Stats struct {
 	Diverged   uint64 // of these, those after which the guard still had something else
 	Saved      uint64 // times that what is known was written to disk
 	FileErrors uint64 // times that it could not be written or read
+	KeyErrors  uint64 // times that the file of keys had changed and could not be used
 	Stale      bool   // the guard fails closed now, because what it knows is too old
 	// Age is how old what the guard knows is: the time since the last heartbeat was issued whose state it
 	// has, or without heartbeats since the last reading.
@@ -111,6 +116,7 @@ func (g *Guard) Stats() Stats {
 		Cancelled: c.cancelled.Load(), AckErrors: c.ackErrors.Load(), ReadErrors: c.readErrors.Load(),
 		InFlight: int(c.inFlight.Load()),
 	}
+	s.KeyErrors = c.keyErrors.Load()
 	g.pulse.stats(&s)
 	s.Saved, s.FileErrors = g.state.saved.Load(), g.state.errors.Load()
 	s.Age = max(0, g.pulse.age(g.since()))
