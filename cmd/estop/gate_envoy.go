@@ -44,7 +44,7 @@ func newGateEnvoy() *cobra.Command {
 				return usage(cmd, err)
 			}
 			return g.run(cmd, "what Envoy asks", func(ctx context.Context, s stand) error {
-				e, err := envoygate.New(s.Guard, envoygate.Options{Names: s.names, Record: s.record})
+				e, err := envoygate.New(s.Guard, envoygate.Options{Names: s.names, Authorize: s.Authorize, Record: s.record})
 				if err != nil {
 					return err
 				}

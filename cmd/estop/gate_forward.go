@@ -55,7 +55,7 @@ func newGateForwardAuth() *cobra.Command {
 			}
 			return g.run(cmd, "what asks", func(ctx context.Context, s stand) error {
 				h, err := httpgate.NewForwardAuth(s.Guard, httpgate.ForwardAuthOptions{
-					Names: s.names, Trusted: trusted, Form: httpgate.Form(form), Record: s.record,
+					Names: s.names, Trusted: trusted, Form: httpgate.Form(form), Authorize: s.Authorize, Record: s.record,
 				})
 				if err != nil {
 					return err

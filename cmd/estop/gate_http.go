@@ -49,7 +49,7 @@ func newGateHTTP() *cobra.Command {
 			}
 			return g.run(cmd, to.Redacted(), func(ctx context.Context, s stand) error {
 				p, err := httpgate.NewProxy(s.Guard, httpgate.ProxyOptions{
-					Upstream: to, Names: s.names, Trusted: trusted, Record: s.record, Logger: s.log,
+					Upstream: to, Names: s.names, Trusted: trusted, Authorize: s.Authorize, Record: s.record, Logger: s.log,
 				})
 				if err != nil {
 					return err

@@ -61,6 +61,7 @@ type gateMCP struct {
 	maxStale, grace  time.Duration
 	maxMessage       int
 	listen, upstream string
+	policy           string
 }
 
 func newGateMCP() *cobra.Command {
@@ -112,6 +113,7 @@ func (g *gateMCP) flags(cmd *cobra.Command) {
 	f.DurationVar(&g.grace, "grace", mcp.DefaultGrace, "how long the server has to end, and again after SIGTERM; over HTTP: calls in flight")
 	f.IntVar(&g.maxMessage, "max-message", mcp.DefaultMaxMessage, "the largest message, in bytes")
 	f.StringVar(&g.name, "name", "", "name of this gate in acknowledgements, unique (default: host, server and a random part)")
+	f.StringVar(&g.policy, "policy", "", "folder or file of Cedar policies that decide what the guard lets through; live when edited (default: the guard alone decides)")
 	f.StringVar(&g.listen, "listen", "", "serve streamable HTTP here, HOST:PORT")
 	f.StringVar(&g.upstream, "upstream", "", "the server that is guarded, a URL")
 	g.from = map[string]*string{}
@@ -287,7 +289,7 @@ func (g *gateMCP) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	log := c.Logger()
-	o := node.GateOptions{Name: g.name, FailOpen: g.fail == "open", MaxStale: g.maxStale, File: g.state}
+	o := node.GateOptions{Name: g.name, FailOpen: g.fail == "open", MaxStale: g.maxStale, File: g.state, Policy: g.policy}
 	if g.caller.Tenant != "" {
 		o.Tenants = []string{g.caller.Tenant}
 	}
@@ -301,7 +303,7 @@ func (g *gateMCP) run(cmd *cobra.Command, args []string) error {
 	defer stand.Close()
 	m, err := mcp.New(mcp.Options{
 		Guard: stand.Guard, Server: g.server, Methods: g.methods, MaxMessage: g.maxMessage,
-		Report: stand.Emitter.Emit, Registerer: stand.Registry, Logger: log,
+		Authorize: stand.Authorize, Report: stand.Emitter.Emit, Registerer: stand.Registry, Logger: log,
 	})
 	if err != nil {
 		return err

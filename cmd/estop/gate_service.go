@@ -27,6 +27,7 @@ type gateService struct {
 	offered []gate.Kind
 
 	listen, name, state  string
+	policy               string
 	tenant               string
 	tenants              []string
 	from                 map[string]*string // by name of the call: its source
@@ -63,6 +64,7 @@ func (g *gateService) flags(cmd *cobra.Command) {
 	f.DurationVar(&g.maxStale, "max-stale", 30*time.Second, "how long the revocations may be out of reach before that")
 	f.DurationVar(&g.drain, "drain", 15*time.Second, "how long calls in flight may take to end when the gate does")
 	f.StringVar(&g.state, "state", "", "file that keeps what is known, so that a restart without NATS denies what was revoked; one for each gate")
+	f.StringVar(&g.policy, "policy", "", "folder or file of Cedar policies that decide what the guard lets through; live when edited (default: the guard alone decides)")
 	f.StringVar(&g.name, "name", "", "name of this gate in acknowledgements, unique (default: host, kind and a random part)")
 	f.StringVar(&g.cert, "tls-cert", "", "PEM file of the certificate to serve with (default: without TLS)")
 	f.StringVar(&g.key, "tls-key", "", "PEM file of its key")
@@ -188,7 +190,7 @@ func (g *gateService) run(cmd *cobra.Command, guards string, serve func(context.
 	defer s.listener.Close()
 	// A kill must be heard while the last calls come to their end.
 	s.Gate, err = node.StartGate(context.WithoutCancel(ctx), c, node.GateOptions{
-		Name: g.guardName(), Tenants: g.hears(), FailClosed: classes.FailClosed, FailOpen: classes.Open, MaxStale: g.maxStale, File: g.state,
+		Name: g.guardName(), Tenants: g.hears(), FailClosed: classes.FailClosed, FailOpen: classes.Open, MaxStale: g.maxStale, File: g.state, Policy: g.policy,
 	}, s.log)
 	if errors.Is(err, node.ErrNoAddress) {
 		err = usageError{err}

@@ -89,7 +89,7 @@ func newRoot() *cobra.Command {
 	}
 	addGroup(root, "run", "See it work, and run it:", newDemo(), newUp(), newRun(), newReplay())
 	addGroup(root, "stop", "Stop agents:", newKill(), newRelease(), newQueue(), newStatus(), newVerify(), newGate())
-	addGroup(root, "set", "Set it up:", newDetector(), newBacktest(), newEval(), newConfig(), newKeys())
+	addGroup(root, "set", "Set it up:", newDetector(), newPolicy(), newBacktest(), newEval(), newConfig(), newKeys())
 	root.AddCommand(newVersion(), newEngine())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

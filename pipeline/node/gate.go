@@ -18,6 +18,8 @@ import (
 
 	"github.com/estop-project/estop/pipeline/gate/emit"
 	"github.com/estop-project/estop/revoke"
+	"github.com/estop-project/estop/revoke/gate"
+	"github.com/estop-project/estop/revoke/gate/risk"
 	"github.com/estop-project/estop/revoke/guard"
 )
 
@@ -40,6 +42,8 @@ type GateOptions struct {
 	MaxStale time.Duration
 	// File keeps what is known, so that a restart without NATS denies what was revoked. Empty: none.
 	File string
+	// Policy is a folder or a file of Cedar policies that decide what the guard lets through. Empty: the guard alone decides.
+	Policy string
 }
 
 // failClosed reports whether a call is denied while the revocations are out of reach.
@@ -56,7 +60,10 @@ type Gate struct {
 	Guard    *guard.Guard
 	Emitter  *emit.Emitter
 	Registry *prometheus.Registry
+	// Authorize decides by policies what the guard lets through; nil: the guard alone decides.
+	Authorize gate.Authorizer
 
+	risks    *risk.Follower // nil: nobody asks
 	nats     *nats.Conn
 	metrics  *http.Server // nil: not served
 	draining atomic.Bool
@@ -118,6 +125,9 @@ func (g *Gate) start(ctx context.Context, c Config, o GateOptions, addr string) 
 	}
 	g.Registry.MustRegister(guardMetrics{g.Guard})
 	if err := g.serveMetrics(addr); err != nil {
+		return err
+	}
+	if err := g.authorize(ctx, o, verifier); err != nil {
 		return err
 	}
 	g.done.Go(func() { g.follow(ctx) })
@@ -221,6 +231,9 @@ func (g *Gate) Close() {
 		if err := g.Emitter.Close(ctx); err != nil {
 			g.log.Warn("the last calls are not all reported", "error", err)
 		}
+	}
+	if g.risks != nil {
+		g.risks.Close()
 	}
 	if g.nats != nil {
 		g.nats.Close()

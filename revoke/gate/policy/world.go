@@ -6,8 +6,8 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 
-	"github.com/estop-project/estop/revoke"
 	"github.com/estop-project/estop/revoke/gate"
+	"github.com/estop-project/estop/revoke/gate/risk"
 )
 
 // The types of the entities that a request has.
@@ -19,14 +19,10 @@ const (
 )
 
 // Risk is how high the risk of an agent is.
-type Risk struct {
-	Level revoke.Level
-	Score int // 0 to 100
-}
+type Risk = risk.Risk
 
-// Unknown is the risk of an agent of which nothing is known. Its score is the highest one, so that no bound on scores
-// takes it for low.
-var Unknown = Risk{Level: revoke.RiskUnknown, Score: 100}
+// Unknown is the risk of an agent of which nothing is known.
+var Unknown = risk.Unknown
 
 // world is what a request's policies can see. Entities are made when a policy looks at them.
 type world struct {
