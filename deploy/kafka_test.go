@@ -157,7 +157,7 @@ func parseRules(args []string) ([]rule, error) {
 }
 
 func TestKafkaRulesNameOnlyTopicsAndGroupsThatExist(t *testing.T) {
-	known := map[string]bool{pipeline.Group: true, "estop-archive": true, "estop.": true, "estop-": true}
+	known := map[string]bool{pipeline.Group: true, "estop-archive": true, "estop.": true, "estop-": true, "estop-notify-": true}
 	for _, spec := range pipeline.Topics() {
 		known[spec.Name] = true
 	}
@@ -178,7 +178,7 @@ func TestKafkaRulesNameOnlyTopicsAndGroupsThatExist(t *testing.T) {
 		"estop.guards":    {"estop-acks"},
 		"estop.decisions": {"estop-detect", "estop-acks", "estop-operator"},
 		"estop.changes":   {"estop-detect"},
-		"estop.calls.dlq": {"estop-detect", "estop-archive"},
+		"estop.calls.dlq": {"estop-detect", "estop-archive"}, "estop.notify.dlq": {"estop-notify"},
 	}
 	if diff := cmp.Diff(want, writers); diff != "" {
 		t.Errorf("who may write what: wanted (-), got (+):\n%s", diff)

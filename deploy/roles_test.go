@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,6 +110,8 @@ func TestTheRolesRunWithTheRightsThatTheseFilesGive(t *testing.T) {
 		"ESTOP_KAFKA_PARTITIONS=2", "ESTOP_NATS_URL=" + natsServer.ClientURL(), "ESTOP_NATS_PASSWORD=" + detectorPassword,
 		"ESTOP_CLICKHOUSE_ADDR=" + chOptions.Addr[0],
 	}
+	told := make(chan string, 16)
+	environ = append(environ, "ESTOP_NOTIFY_FILE="+startReceiver(t, dir, told))
 	for _, role := range node.Roles() {
 		c := roleConfig(t, append(environ, "ESTOP_KAFKA_SASL_USER=estop-"+string(role))...)
 		if err := c.MakeKeys(); err != nil {
@@ -138,6 +142,13 @@ func TestTheRolesRunWithTheRightsThatTheseFilesGive(t *testing.T) {
 		}
 		return nil
 	})
+	for range 2 { // the detection and the stop, in any order
+		select {
+		case <-told:
+		case <-time.After(time.Minute):
+			t.Fatal("the receiver is not told")
+		}
+	}
 	forged := &kgo.Record{Topic: pipeline.TopicRevocations, Value: []byte("{}")}
 	if err := ingest.ProduceSync(t.Context(), forged).FirstErr(); !errors.Is(err, kerr.TopicAuthorizationFailed) {
 		t.Errorf("who sends calls writes a revocation: %v", err)
@@ -151,6 +162,18 @@ func TestTheRolesRunWithTheRightsThatTheseFilesGive(t *testing.T) {
 	for table, want := range map[string]uint64{"calls": 4, "detections": 1, "revocations": 1, "acks": 1, "dlq": 1} {
 		awaitRows(t, store, table, want)
 	}
+}
+
+// startReceiver starts a receiver of webhooks and returns a file of sinks that names it.
+func startReceiver(t *testing.T, dir string, told chan<- string) string {
+	t.Helper()
+	to := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told <- r.Header.Get("Webhook-Id") }))
+	t.Cleanup(to.Close)
+	file := filepath.Join(dir, "sinks.yaml")
+	if err := os.WriteFile(file, []byte("sinks:\n  - {name: hook, type: webhook, url: \""+to.URL+"\"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func awaitRows(t *testing.T, store driver.Conn, table string, want uint64) {

@@ -19,6 +19,7 @@ import (
 	"github.com/estop-project/estop/pipeline/archive"
 	"github.com/estop-project/estop/pipeline/changes"
 	"github.com/estop-project/estop/pipeline/node"
+	"github.com/estop-project/estop/pipeline/notify"
 	"github.com/estop-project/estop/revoke"
 )
 
@@ -110,6 +111,9 @@ func TestThePageHasEveryMetric(t *testing.T) {
 	}
 	changes.New(changes.Options{Kafka: kafka, Registerer: n})
 	node.HeartbeatMetrics(n, &revoke.Heartbeat{})
+	if _, err := notify.New(notify.Options{File: &notify.File{}, Registerer: n}); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `(estop_[a-z_]+)` \\|").FindAllStringSubmatch(section(t, "## Watch", "## Files"), -1) {
 		got = append(got, m[1])

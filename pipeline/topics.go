@@ -28,6 +28,7 @@ const (
 	TopicGuards      = "estop.guards"      // compacted; key guard; what guards say of themselves
 	TopicChanges     = "estop.changes"     // key id; who changed which detector
 	TopicDLQ         = "estop.calls.dlq"   // key source place; what could not be decoded
+	TopicNotifyDLQ   = "estop.notify.dlq"  // key sink/event; what a sink did not take
 )
 
 // TopicSpec is a topic as estop makes it on start. A topic that exists is left as it is.
@@ -65,6 +66,7 @@ func Topics() []TopicSpec {
 		// Kept for good: each change has a key of its own, so only repetitions are compacted away.
 		{TopicChanges, config("compact"), false},
 		{TopicDLQ, keep(30), false},
+		{TopicNotifyDLQ, keep(30), false},
 	}
 }
 

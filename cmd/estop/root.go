@@ -13,6 +13,7 @@ import (
 
 	"github.com/estop-project/estop/pipeline/gate/mcp"
 	"github.com/estop-project/estop/pipeline/node"
+	"github.com/estop-project/estop/pipeline/notify"
 	"github.com/estop-project/estop/revoke"
 )
 
@@ -39,7 +40,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &exited):
 		return exited.Code
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, notify.ErrFile):
 		return exitUsage
 	case errors.Is(err, node.ErrNoNode):
 		return exitNoNode
@@ -89,7 +90,7 @@ func newRoot() *cobra.Command {
 	}
 	addGroup(root, "run", "See it work, and run it:", newDemo(), newUp(), newRun(), newReplay())
 	addGroup(root, "stop", "Stop agents:", newKill(), newRelease(), newQueue(), newStatus(), newVerify(), newGate())
-	addGroup(root, "set", "Set it up:", newDetector(), newPolicy(), newBacktest(), newEval(), newConfig(), newKeys())
+	addGroup(root, "set", "Set it up:", newDetector(), newPolicy(), newBacktest(), newEval(), newConfig(), newKeys(), newNotify())
 	root.AddCommand(newVersion(), newEngine())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

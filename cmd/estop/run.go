@@ -47,6 +47,7 @@ func newRun() *cobra.Command {
 	f.StringSliceVar(&names, "role", all, "roles to run")
 	f.String("detectors.dir", "", "folder of detectors of your own, loaded live")
 	f.Bool("detectors.catalog", true, "run the built-in detectors")
+	f.String("notify.file", "", "file of sinks: whom the notify role tells")
 	f.Int32("kafka.partitions", node.Default().Kafka.Partitions, "partitions of the topics that are made on start")
 	complete(cmd, "role", all)
 	return cmd

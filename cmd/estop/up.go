@@ -48,6 +48,7 @@ runs, and calls wait in Kafka until it is there.`,
 	f.String("clickhouse.libchdb", "", "path of libchdb.so; empty: look for it")
 	f.String("detectors.dir", "", "folder of detectors of your own, loaded live")
 	f.Bool("detectors.catalog", d.Detectors.Catalog, "run the built-in detectors")
+	f.String("notify.file", "", "file of sinks: whom to tell")
 	return cmd
 }
 

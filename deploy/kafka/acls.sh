@@ -18,7 +18,7 @@ allow() {
 options=$*
 
 # Every role makes the topics that are missing when it starts.
-for role in estop-detect estop-archive estop-acks; do
+for role in estop-detect estop-archive estop-acks estop-notify; do
 	allow "$role" --operation Create --topic estop. --resource-pattern-type prefixed
 done
 
@@ -39,10 +39,18 @@ allow estop-archive --operation Write --topic estop.calls.dlq
 allow estop-acks --operation Read --topic estop.guards
 allow estop-acks --operation Write --topic estop.acks --topic estop.guards --topic estop.decisions
 
+# notify reads what it tells, with a group for each sink, and writes down what a sink did not take.
+allow estop-notify --operation Read --group estop-notify- --resource-pattern-type prefixed
+allow estop-notify --operation Read --topic estop.detections --topic estop.revocations --topic estop.decisions
+allow estop-notify --operation Write --topic estop.notify.dlq
+
 # People: 'estop kill', 'estop release' and 'estop queue' write down what they do; 'estop status' looks.
 allow estop-operator --operation Write --topic estop.revocations --topic estop.decisions
 allow estop-operator --operation Describe --topic estop. --resource-pattern-type prefixed
 allow estop-operator --operation Describe --group estop- --resource-pattern-type prefixed
+# 'estop notify replay' sends dead letters again.
+allow estop-operator --operation Read --topic estop.notify.dlq
+allow estop-operator --operation Read --group estop-notify- --resource-pattern-type prefixed
 
 # Whatever sends calls can send calls, and nothing else: no detection, no revocation.
 allow estop-ingest --operation Write --topic estop.calls

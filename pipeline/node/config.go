@@ -23,6 +23,7 @@ type Config struct {
 	Detect     Detect     `config:"detect"`
 	Interlock  Interlock  `config:"interlock"`
 	Archive    Archive    `config:"archive"`
+	Notify     Notify     `config:"notify"`
 	HTTP       HTTP       `config:"http"`
 	Log        Log        `config:"log"`
 

@@ -31,6 +31,9 @@ func (n *running) serveHTTP(ctx context.Context) error {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", n.ready)
 	mux.HandleFunc("GET /detectors", n.detectors.live.serve)
+	if n.notifier != nil {
+		n.notifier.Routes(mux)
+	}
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	stopped := context.AfterFunc(ctx, func() {
 		wait, cancel := context.WithTimeout(context.Background(), 3*time.Second)

@@ -21,6 +21,7 @@ import (
 	"github.com/estop-project/estop/pipeline/archive"
 	"github.com/estop-project/estop/pipeline/changes"
 	"github.com/estop-project/estop/pipeline/graph"
+	"github.com/estop-project/estop/pipeline/notify"
 	"github.com/estop-project/estop/pipeline/shard"
 	"github.com/estop-project/estop/revoke"
 )
@@ -33,10 +34,11 @@ const (
 	RoleDetect  Role = "detect"  // judges calls and revokes
 	RoleArchive Role = "archive" // keeps calls and decisions in ClickHouse
 	RoleAcks    Role = "acks"    // keeps the acknowledgements of guards, knows them, and raises what they do not confirm
+	RoleNotify  Role = "notify"  // tells others: webhooks, chats, SIEMs, receivers of security events
 )
 
 // Roles are all roles.
-func Roles() []Role { return []Role{RoleDetect, RoleArchive, RoleAcks} }
+func Roles() []Role { return []Role{RoleDetect, RoleArchive, RoleAcks, RoleNotify} }
 
 // ParseRoles reads a list of roles.
 func ParseRoles(names []string) ([]Role, error) {
@@ -90,6 +92,11 @@ func Run(ctx context.Context, c Config, roles []Role, log *slog.Logger, ready fu
 	if err := n.connect(ctx); err != nil {
 		return err
 	}
+	if slices.Contains(roles, RoleNotify) {
+		if err := n.makeNotifier(ctx); err != nil {
+			return err
+		}
+	}
 	if ready != nil {
 		if err := ready(n.httpAddr()); err != nil {
 			return err
@@ -98,7 +105,7 @@ func Run(ctx context.Context, c Config, roles []Role, log *slog.Logger, ready fu
 	group, ctx := errgroup.WithContext(ctx)
 	for _, r := range roles {
 		start := map[Role]func(context.Context) error{
-			RoleDetect: n.detect, RoleArchive: n.archive, RoleAcks: n.acks,
+			RoleDetect: n.detect, RoleArchive: n.archive, RoleAcks: n.acks, RoleNotify: n.notify,
 		}[r]
 		group.Go(func() error {
 			if err := start(ctx); err != nil {
@@ -122,7 +129,8 @@ type running struct {
 	kafka     []kgo.Opt
 	producer  *kgo.Client
 	nats      *nats.Conn
-	listener  net.Listener // of metrics and health; nil: not served
+	notifier  *notify.Notifier // nil: there is nobody to tell
+	listener  net.Listener     // of metrics and health; nil: not served
 }
 
 func (n *running) httpAddr() string {

@@ -48,10 +48,14 @@ func Up(ctx context.Context, c Config, engine []string, log *slog.Logger, ready 
 	if err := c.MakeKeys(); err != nil {
 		return err
 	}
+	readers := readers()
+	if err := c.notifyReaders(readers); err != nil {
+		return err
+	}
 	engines, err := embedded.Start(ctx, embedded.Options{
 		Dir: c.Dir, KafkaPort: c.Kafka.Port, NATSPort: c.NATS.Port, ClickHousePort: c.ClickHouse.Port,
 		Retention:          kafka.Retention{Age: c.Kafka.Retention, Bytes: c.Kafka.MaxBytes},
-		Readers:            readers(),
+		Readers:            readers,
 		LibCHDB:            c.ClickHouse.LibCHDB,
 		ClickHousePassword: c.ClickHouse.Password,
 		ClickHouseArgv:     engine,

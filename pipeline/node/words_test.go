@@ -37,7 +37,7 @@ func TestParseRoles(t *testing.T) {
 		names []string
 		want  string
 	}{
-		{nil, "the roles are detect, archive, acks"},
+		{nil, "the roles are detect, archive, acks, notify"},
 		{[]string{"detct"}, `(did you mean "detect"?)`},
 		{[]string{"detect", ""}, `unknown role ""`},
 	} {
