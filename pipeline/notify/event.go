@@ -107,6 +107,11 @@ type place struct {
 
 func placeOf(r *kgo.Record) place { return place{r.Topic, r.Partition} }
 
+// isGlobal reports whether an event is of a stop of everything, which concerns every tenant.
+func (e *Event) isGlobal() bool {
+	return e.Revocation != nil && e.Revocation.Scope == revoke.Global || e.Decision != nil && e.Decision.Order.Scope == revoke.Global
+}
+
 // isDrill reports whether an event is of a rehearsal. Only a person starts those: the names that an
 // agent gives itself must not keep it out of the news.
 func (e *Event) isDrill() bool {

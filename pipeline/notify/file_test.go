@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/revoke"
 )
 
 func TestAFileThatSaysEverything(t *testing.T) {
@@ -114,6 +115,9 @@ func TestFilter(t *testing.T) {
 	observed := detection(func(d *detector.Detection) { d.Mode = "observe" })
 	canary := detection(func(d *detector.Detection) { d.Canary = true })
 	strange := detection(func(d *detector.Detection) { d.Severity = "apocalyptic" })
+	global := revoked(func(e *Event) {
+		e.Revocation.Scope, e.Revocation.Subject, e.Tenant = revoke.Global, revoke.Everything, revoke.Everything
+	})
 	with := func(change func(*Filter)) Filter {
 		f := defaultFilter()
 		change(&f)
@@ -137,6 +141,7 @@ func TestFilter(t *testing.T) {
 		"severity is of no stop":  {high, revoked(nil), true},
 		"another kind":            {with(func(f *Filter) { f.Kinds = []Kind{Release} }), revoked(nil), false},
 		"another tenant":          {with(func(f *Filter) { f.Tenants = []string{"beta", "acme-*"} }), detected(), false},
+		"all tenants":             {with(func(f *Filter) { f.Tenants = []string{"beta"} }), global, true},
 		"a tenant by its pattern": {with(func(f *Filter) { f.Tenants = []string{"beta", "ac*"} }), detected(), true},
 	} {
 		if got := c.f.passes(c.e); got != c.want {

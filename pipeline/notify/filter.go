@@ -27,7 +27,7 @@ func (f *Filter) passes(e *Event) bool {
 	if len(f.Kinds) > 0 && !slices.Contains(f.Kinds, e.Kind) {
 		return false
 	}
-	if len(f.Tenants) > 0 && !slices.ContainsFunc(f.Tenants, func(p string) bool { return matches(p, e.Tenant) }) {
+	if len(f.Tenants) > 0 && !e.isGlobal() && !slices.ContainsFunc(f.Tenants, func(p string) bool { return matches(p, e.Tenant) }) {
 		return false
 	}
 	d := e.Detection

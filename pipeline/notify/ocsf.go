@@ -177,6 +177,6 @@ func (o *ocsfEvent) remediation(r *revoke.Revocation) {
 		o.ActivityID, o.ActivityName, o.SeverityID = a.id, a.name, a.severity
 	}
 	o.CommandUID = r.ID
-	o.Message = fmt.Sprintf("%s of tenant %s: %s", target(r), r.Tenant, r.Reason)
+	o.Message = whom(r) + ": " + r.Reason
 	o.Remediation = &ocsfRemediation{Desc: target(r)}
 }

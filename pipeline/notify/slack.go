@@ -83,19 +83,29 @@ func story(e *Event) (string, []fact) {
 		if d.Verdict == revoke.Held {
 			facts = append(facts, fact{"Waits until", d.Order.Until.UTC().Format(time.RFC3339)}, fact{"To stop it", "estop queue approve " + d.Order.ID})
 		}
-		return fmt.Sprintf("%s: %s of tenant %s", d.Verdict, target(&d.Order), d.Order.Tenant), facts
+		return string(d.Verdict) + ": " + whom(&d.Order), facts
 	case e.Revocation != nil:
 		r := e.Revocation
 		facts := []fact{{"What", target(r)}, {"Tenant", r.Tenant}, {"Why", r.Reason}, {"By", r.By}, {"Detector", r.Detector}}
 		if e.Kind == Revocation {
 			facts = append(facts, fact{"Until", r.Until.UTC().Format(time.RFC3339)})
 		}
-		return fmt.Sprintf("%s of tenant %s", target(r), r.Tenant), facts
+		return whom(r), facts
 	}
 	return string(e.Kind), nil
 }
 
+func whom(r *revoke.Revocation) string {
+	if r.Scope == revoke.Global {
+		return target(r)
+	}
+	return fmt.Sprintf("%s of tenant %s", target(r), r.Tenant)
+}
+
 func target(r *revoke.Revocation) string {
+	if r.Scope == revoke.Global {
+		return string(r.Action) + " everything, of all tenants"
+	}
 	return fmt.Sprintf("%s %s %s", r.Action, r.Scope, r.Subject)
 }
 

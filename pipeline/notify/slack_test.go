@@ -37,6 +37,7 @@ func TestAMessageTellsWhatAPersonNeeds(t *testing.T) {
 	}{
 		"detection":  {detected(), []string{"high detection: loop, agent bot of tenant acme", "Resource: customer-7", "Identity: role/bot", "detection-d1", "Stopped by: d1"}},
 		"revocation": {revoked(nil), []string{"revoke agent bot of tenant acme", "Until: 2026-11-24T12:15:00Z", "Why: loop: evidence"}},
+		"everything": {revoked(func(e *Event) { e.Revocation.Scope = revoke.Global }), []string{"revoke everything, of all tenants"}},
 		"decision":   {&Event{ID: "decision-d9-held", Kind: Decision, Tenant: "acme", Time: noon, Decision: &held}, []string{"held: revoke agent bot of tenant acme", "To stop it: estop queue approve d9"}},
 	} {
 		t.Run(name, func(t *testing.T) {
