@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -140,6 +141,18 @@ func (c *Client) Wants(r Revocation) bool { return c.o.Verifier.Rules.Wants(c.fi
 // Send publishes a record that is signed already and waits as Kill does.
 func (c *Client) Send(ctx context.Context, rec Record) ([]Ack, error) {
 	w := newAckWaiter(rec.ID, c.o.Expect)
+	return c.send(ctx, rec, w, func() {})
+}
+
+// SendTo is Send where guards are known by name: all that known returns must acknowledge; where it returns none,
+// acknowledgements are collected until ctx ends, and nothing is confirmed. It is called once the
+// revocation is on its way: nothing is stopped later because somebody looks up who is to confirm.
+func (c *Client) SendTo(ctx context.Context, rec Record, known func(context.Context) []string) ([]Ack, error) {
+	w := newAckWaiter(rec.ID, math.MaxInt)
+	return c.send(ctx, rec, w, func() { w.need(known(ctx)) })
+}
+
+func (c *Client) send(ctx context.Context, rec Record, w *ackWaiter, published func()) ([]Ack, error) {
 	acks, err := CollectAcks(c.nc, w.add, nil)
 	if err != nil {
 		return nil, err
@@ -149,11 +162,11 @@ func (c *Client) Send(ctx context.Context, rec Record) ([]Ack, error) {
 	if err != nil {
 		return nil, err
 	}
+	published()
 	select {
 	case <-w.enough:
 	case <-ctx.Done():
-		got := w.all()
-		return got, fmt.Errorf("cannot confirm revocation %q: %w: %d of %d", rec.ID, ErrUnconfirmed, len(got), c.o.Expect)
+		return w.all(), fmt.Errorf("cannot confirm revocation %q: %w: %s", rec.ID, ErrUnconfirmed, w.lacking())
 	}
 	return w.all(), stored.Wait(ctx)
 }
@@ -251,8 +264,20 @@ func sortKey(r Revocation) string {
 // that no call has. It returns the acknowledgements of the guards that serve the tenant,
 // as Kill does, and ends by itself after a minute.
 func (c *Client) Drill(ctx context.Context, tenant string) ([]Ack, error) {
-	return c.Kill(ctx, Revocation{
-		Tenant: tenant, Scope: Session, Subject: "estop-drill-" + rand.Text(), Action: Revoke,
+	rec, err := c.DrillRecord(tenant, "")
+	if err != nil {
+		return nil, err
+	}
+	return c.Send(ctx, rec)
+}
+
+// DrillPrefix is how the sessions that drills stop begin.
+const DrillPrefix = "estop-drill-"
+
+// DrillRecord makes and signs what Drill sends. kind is put into the name of the session.
+func (c *Client) DrillRecord(tenant, kind string) (Record, error) {
+	return c.Record(Revocation{
+		Tenant: tenant, Scope: Session, Subject: DrillPrefix + kind + rand.Text(), Action: Revoke,
 		Until: c.o.Clock().Add(time.Minute), Reason: "drill: this stops nobody",
 	})
 }
@@ -266,6 +291,7 @@ type ackWaiter struct {
 	mu     sync.Mutex
 	acks   []Ack
 	guards map[string]bool
+	named  []string // guards that must answer; nil: any that are enough
 }
 
 func newAckWaiter(id string, expect int) *ackWaiter {
@@ -284,9 +310,52 @@ func (w *ackWaiter) add(a Ack) {
 	}
 	w.guards[a.Guard] = true
 	w.acks = append(w.acks, a)
-	if len(w.acks) == w.expect {
+	enough := len(w.acks) == w.expect
+	if w.named != nil {
+		// The last one that was missing, not one that comes after it.
+		enough = slices.Contains(w.named, a.Guard) && len(w.missing()) == 0
+	}
+	if enough {
 		close(w.enough)
 	}
+}
+
+// need says which guards must answer.
+func (w *ackWaiter) need(guards []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(guards) == 0 {
+		return
+	}
+	w.named = guards
+	if len(w.missing()) == 0 {
+		close(w.enough)
+	}
+}
+
+// missing returns the guards that must answer and have not. The caller holds mu.
+func (w *ackWaiter) missing() []string {
+	var names []string
+	for _, g := range w.named {
+		if !w.guards[g] {
+			names = append(names, g)
+		}
+	}
+	return names
+}
+
+// lacking says what is missing, for people.
+func (w *ackWaiter) lacking() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.named != nil:
+		missing := w.missing()
+		return fmt.Sprintf("%d of %d; %s did not acknowledge", len(w.named)-len(missing), len(w.named), strings.Join(missing, ", "))
+	case w.expect == math.MaxInt:
+		return fmt.Sprintf("%d acknowledged, and it is not known how many there are", len(w.acks))
+	}
+	return fmt.Sprintf("%d of %d", len(w.acks), w.expect)
 }
 
 func (w *ackWaiter) all() []Ack {

@@ -69,8 +69,8 @@ func newKill() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kill",
 		Short: "Stop an agent, an identity, a session, a chain or a tenant now",
-		Long: `Publishes a signed revocation and waits for the guards' acknowledgements. Only an
-acknowledgement counts as stopped: without one the exit code is 4.`,
+		Long: `Publishes a signed revocation and waits for the acknowledgements of all guards that are known to serve
+the tenant. Only an acknowledgement counts as stopped: where one is missing the exit code is 4.`,
 		Example: "  estop kill --tenant acme --agent invoice-bot --for 15m --reason 'reads what it should not'\n  estop kill --tenant acme --whole-tenant --for 5m --reason 'panic button' --guards 12",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -132,7 +132,7 @@ func newRelease() *cobra.Command {
 }
 
 func waitFlags(cmd *cobra.Command, guards *int, wait *time.Duration) {
-	cmd.Flags().IntVar(guards, "guards", 0, "how many guards must acknowledge; 0: at least one, and all that answer in --wait")
+	cmd.Flags().IntVar(guards, "guards", 0, "how many guards must acknowledge; 0: all that are known, or, where none is, at least one")
 	cmd.Flags().DurationVar(wait, "wait", time.Second, "how long to wait for acknowledgements")
 }
 
@@ -157,12 +157,18 @@ func control(cmd *cobra.Command, guards int, wait time.Duration, act func(contex
 	if s.Revocation.ID == "" {
 		return err
 	}
+	if s.Warning != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "estop: "+s.Warning)
+	}
 	return errors.Join(print(cmd, s, func(w io.Writer) { writeStopped(w, s) }), err)
 }
 
 func writeStopped(w io.Writer, s node.Stopped) {
 	r := s.Revocation
 	fmt.Fprintf(w, "%s %s %q of tenant %q until %s\n  id %s\n", r.Action, r.Scope, r.Subject, r.Tenant, r.Until.Local().Format(time.DateTime), r.ID)
+	for _, name := range s.Missing {
+		fmt.Fprintf(w, "  %s by %s\n", red("not confirmed"), name)
+	}
 	for _, a := range s.Acks {
 		fmt.Fprintf(w, "  %s by %s after %v, %d calls in flight cut\n", green("enforced"), a.Guard, a.Latency.Round(time.Microsecond), a.Cancelled)
 	}

@@ -132,8 +132,9 @@ func TestScriptNode(t *testing.T) {
 
 func withGuard(c node.Config) map[string]commandFunc {
 	all := maps.Clone(commands)
-	all["token"], all["flip"] = token, flip
+	all["token"], all["flip"], all["readid"] = token, flip, readID
 	all["guard"] = func(ts *testscript.TestScript, _ bool, args []string) { startGuard(ts, c, args) }
+	all["deaf"] = func(ts *testscript.TestScript, _ bool, args []string) { registerDeaf(ts, c, args) }
 	return all
 }
 
@@ -156,6 +157,26 @@ func startGuard(ts *testscript.TestScript, c node.Config, args []string) {
 	ts.Check(g.WaitSynced(ctx))
 }
 
+// registerDeaf registers a guard that hears nothing and so confirms nothing: deaf NAME TENANT.
+func registerDeaf(ts *testscript.TestScript, c node.Config, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: deaf NAME TENANT")
+	}
+	nc, err := nats.Connect(c.NATS.URL)
+	ts.Check(err)
+	ts.Defer(nc.Close)
+	say := func(kind revoke.ReportKind, number uint64) {
+		b, err := json.Marshal(revoke.Report{
+			Kind: kind, Guard: args[0], Start: "1", Number: number, Every: time.Minute, Tenants: args[1:], Synced: true, Fails: revoke.FailsOpen,
+		})
+		ts.Check(err)
+		ts.Check(nc.Publish(revoke.GuardSubject(args[0]), b))
+		ts.Check(nc.Flush())
+	}
+	say(revoke.Hello, 0)
+	ts.Defer(func() { say(revoke.Bye, 1) })
+}
+
 // token writes the token of the JSON that the last command printed to a file: token FILE.
 func token(ts *testscript.TestScript, _ bool, args []string) {
 	var out struct {
@@ -166,6 +187,16 @@ func token(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("no token")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(out.Token+"\n"), 0o600))
+}
+
+// readID puts the id of the revocation in a file, as kill printed it as JSON, into a variable: readid FILE NAME.
+func readID(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: readid FILE NAME")
+	}
+	var out node.Stopped
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &out))
+	ts.Setenv(args[1], out.Revocation.ID)
 }
 
 // flip copies a file with one bit flipped: flip IN OUT BYTE. A negative byte counts from the end.

@@ -12,12 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/estop-project/estop/pipeline/node"
+	"github.com/estop-project/estop/revoke/coverage"
 )
 
 func newStatus() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show who is stopped, which detectors run, and how Kafka, NATS and ClickHouse are doing",
+		Short: "Show who is stopped, which guards enforce, which detectors run, and how Kafka, NATS and ClickHouse are doing",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := remote(cmd)
@@ -64,9 +65,44 @@ func writeStatus(out io.Writer, s node.Status) {
 	if d := s.Detectors; d != nil {
 		writeRunning(w, d)
 	}
+	writeGuards(w, s)
 	fmt.Fprintf(w, "stopped now\t%d\n", len(s.Active))
 	for _, r := range s.Active {
 		fmt.Fprintf(w, "  %s %s\t%s/%s\tuntil %s  %s\n", r.Action, r.Scope, r.Tenant, r.Subject, r.Until.Local().Format(time.TimeOnly), faint(r.Reason))
+	}
+}
+
+// writeGuards says how many guards enforce, and names those that do not.
+func writeGuards(w io.Writer, s node.Status) {
+	if s.GuardsError != "" {
+		fmt.Fprintf(w, "guards\tnot known\t%s\n", faint(s.GuardsError))
+		return
+	}
+	var known, enforcing int
+	var slowest coverage.Guard
+	for _, g := range s.Guards {
+		if g.Known() {
+			known++
+		}
+		if g.State == coverage.Enforcing {
+			enforcing++
+		}
+		if g.Took > slowest.Took {
+			slowest = g
+		}
+	}
+	summary := fmt.Sprintf("%d known, %d enforcing", known, enforcing)
+	if slowest.Guard != "" {
+		summary += fmt.Sprintf(", slowest %s %v", slowest.Guard, slowest.Took.Round(time.Microsecond))
+	}
+	fmt.Fprintf(w, "guards\t%s\n", summary)
+	for _, g := range s.Guards {
+		if g.State != coverage.Enforcing {
+			fmt.Fprintf(w, "  %s\t%s\tlast heard %s, knows what was %v before\n", g.Guard, red(string(g.State)), g.Seen.Local().Format(time.DateTime), g.Age.Round(time.Millisecond))
+		}
+		if g.Twins {
+			fmt.Fprintf(w, "  %s\t%s\tan acknowledgement of one of them counts for both\n", g.Guard, red("two guards have this name"))
+		}
 	}
 }
 

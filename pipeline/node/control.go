@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os/user"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/revoke"
+	"github.com/estop-project/estop/revoke/coverage"
 )
 
 // Control is how a person kills and releases. Each act is written to Kafka beside the
@@ -22,11 +23,11 @@ type Control struct {
 	client *revoke.Client
 	nats   *nats.Conn
 	kafka  *kgo.Client
-	any    bool // the number of guards is not known
+	any    bool // nobody has said how many guards must acknowledge
 }
 
 // NewControl connects for the person that runs this process. Guards is how many guards must
-// acknowledge; 0 means that as many as answer in time are counted.
+// acknowledge; 0 means all that the register knows to serve the tenant.
 func NewControl(ctx context.Context, c Config, guards int, log *slog.Logger) (*Control, error) {
 	signer, err := c.Signer()
 	if err != nil {
@@ -36,11 +37,7 @@ func NewControl(ctx context.Context, c Config, guards int, log *slog.Logger) (*C
 	if k.nats, err = c.ConnectNATS("control", log); err != nil {
 		return nil, err
 	}
-	expect := guards
-	if k.any {
-		expect = math.MaxInt32
-	}
-	if k.client, err = revoke.NewClient(ctx, k.nats, revoke.ClientOptions{Signer: signer, By: person(), Expect: expect, Replicas: c.NATS.Replicas}); err != nil {
+	if k.client, err = revoke.NewClient(ctx, k.nats, revoke.ClientOptions{Signer: signer, By: person(), Expect: guards, Replicas: c.NATS.Replicas}); err != nil {
 		k.Close()
 		return nil, err
 	}
@@ -73,6 +70,12 @@ type Stopped struct {
 	Revocation revoke.Revocation `json:"revocation"`
 	Token      string            `json:"token"` // the revocation as it was signed and published
 	Acks       []revoke.Ack      `json:"acks"`
+	// Known are the guards that were to acknowledge, where the register was asked; Missing are those that
+	// did not.
+	Known   []string `json:"known,omitempty"`
+	Missing []string `json:"missing,omitempty"`
+	// Warning says what is not known.
+	Warning string `json:"warning,omitempty"`
 }
 
 // ErrNoGuard says that a revocation is published and kept, and that no guard has
@@ -85,8 +88,7 @@ func (k *Control) Kill(ctx context.Context, r revoke.Revocation) (Stopped, error
 	if err != nil {
 		return Stopped{}, err
 	}
-	acks, err := k.client.Send(ctx, record)
-	return k.done(record, acks, err)
+	return k.send(ctx, record)
 }
 
 // Release ends what is active on a target and shields it from detectors for a time.
@@ -95,30 +97,66 @@ func (k *Control) Release(ctx context.Context, tenant string, scope revoke.Scope
 	if err != nil {
 		return Stopped{}, err
 	}
-	acks, err := k.client.Send(ctx, record)
-	return k.done(record, acks, err)
+	return k.send(ctx, record)
 }
 
 // keepWait is how long Kafka may take to keep what a person did.
 const keepWait = 5 * time.Second
 
-// done writes the act down and decides what may be said of it.
-func (k *Control) done(record revoke.Record, acks []revoke.Ack, err error) (Stopped, error) {
-	s := Stopped{record.Revocation, record.SET, append([]revoke.Ack{}, acks...)}
+// send publishes a record, waits for those who must acknowledge, and writes the act down.
+func (k *Control) send(ctx context.Context, record revoke.Record) (Stopped, error) {
+	s := Stopped{Revocation: record.Revocation, Token: record.SET}
+	var err error
+	if !k.any {
+		s.Acks, err = k.client.Send(ctx, record)
+	} else {
+		s.Acks, err = k.client.SendTo(ctx, record, func(ctx context.Context) []string {
+			var unknown error
+			if s.Known, unknown = k.known(ctx, record.Tenant); unknown != nil {
+				s.Warning = unknown.Error()
+			}
+			return s.Known
+		})
+	}
+	s.Acks = append([]revoke.Ack{}, s.Acks...)
 	if err != nil && !errors.Is(err, revoke.ErrUnconfirmed) {
 		return s, err
 	}
-	if k.any {
-		if err = nil; len(acks) == 0 {
+	s.Missing = missing(s.Known, s.Acks)
+	if k.any && len(s.Known) == 0 {
+		if err = nil; len(s.Acks) == 0 {
 			err = ErrNoGuard
 		}
 	}
+	return s, errors.Join(err, k.keep(record))
+}
+
+// known returns the guards that must acknowledge what is said of a tenant.
+func (k *Control) known(ctx context.Context, tenant string) ([]string, error) {
+	guards, err := coverage.Ask(ctx, k.nats, tenant)
+	var names []string
+	for _, g := range guards {
+		if g.Known() {
+			names = append(names, g.Guard)
+		}
+	}
+	return names, err
+}
+
+func missing(known []string, acks []revoke.Ack) []string {
+	return slices.DeleteFunc(slices.Clone(known), func(name string) bool {
+		return slices.ContainsFunc(acks, func(a revoke.Ack) bool { return a.Guard == name })
+	})
+}
+
+// keep writes down what a person did.
+func (k *Control) keep(record revoke.Record) error {
 	ctx, cancel := context.WithTimeout(context.Background(), keepWait)
 	defer cancel()
-	if kept := k.kafka.ProduceSync(ctx, pipeline.RevocationRecord(record)).FirstErr(); kept != nil {
-		err = errors.Join(err, fmt.Errorf("the revocation is published, but Kafka did not keep it: %w", kept))
+	if err := k.kafka.ProduceSync(ctx, pipeline.RevocationRecord(record)).FirstErr(); err != nil {
+		return fmt.Errorf("the revocation is published, but Kafka did not keep it: %w", err)
 	}
-	return s, err
+	return nil
 }
 
 func person() string {

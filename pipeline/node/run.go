@@ -192,6 +192,11 @@ func (n *running) detect(ctx context.Context) error {
 		return err
 	}
 	defer stopHeartbeat()
+	stopDrills, err := n.startDrills(ctx, signer)
+	if err != nil {
+		return err
+	}
+	defer stopDrills()
 	plan, err := n.loadDetectors()
 	if err != nil {
 		return err

@@ -13,20 +13,24 @@ import (
 	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/archive"
 	"github.com/estop-project/estop/revoke"
+	"github.com/estop-project/estop/revoke/coverage"
 )
 
 // Status is how a node is doing. Where a part does not answer, its error stands instead.
 type Status struct {
-	Kafka           []string            `json:"kafka"`
-	KafkaError      string              `json:"kafka_error,omitempty"`
-	Topics          map[string]int64    `json:"topics,omitempty"` // records that are kept
-	Lag             map[string]int64    `json:"lag,omitempty"`    // by group: records not yet processed
-	NATS            string              `json:"nats"`
-	NATSError       string              `json:"nats_error,omitempty"`
-	Active          []revoke.Revocation `json:"active"`
-	ClickHouse      string              `json:"clickhouse"`
-	ClickHouseError string              `json:"clickhouse_error,omitempty"`
-	Rows            map[string]uint64   `json:"rows,omitempty"`
+	Kafka      []string            `json:"kafka"`
+	KafkaError string              `json:"kafka_error,omitempty"`
+	Topics     map[string]int64    `json:"topics,omitempty"` // records that are kept
+	Lag        map[string]int64    `json:"lag,omitempty"`    // by group: records not yet processed
+	NATS       string              `json:"nats"`
+	NATSError  string              `json:"nats_error,omitempty"`
+	Active     []revoke.Revocation `json:"active"`
+	// Guards are those that the acks role knows; GuardsError says why they are not known.
+	Guards          []coverage.Guard  `json:"guards"`
+	GuardsError     string            `json:"guards_error,omitempty"`
+	ClickHouse      string            `json:"clickhouse"`
+	ClickHouseError string            `json:"clickhouse_error,omitempty"`
+	Rows            map[string]uint64 `json:"rows,omitempty"`
 	// Detectors are those of the process that serves http.addr; nil where none is asked.
 	Detectors      *DetectorStatus `json:"detectors,omitempty"`
 	DetectorsError string          `json:"detectors_error,omitempty"`
@@ -124,6 +128,9 @@ func (s *Status) readNATS(ctx context.Context, c Config, log *slog.Logger) error
 		return err
 	}
 	defer client.Close()
+	if s.Guards, err = coverage.Ask(ctx, nc, ""); err != nil {
+		s.GuardsError = err.Error() // a node without the acks role is no broken one
+	}
 	s.Active, err = client.Active(ctx)
 	return err
 }

@@ -96,7 +96,7 @@ func TestTwoGuardsOfOneNameAreFoundOut(t *testing.T) {
 		t.Error("a restart is no twin")
 	}
 	hear(t, r, report("a", "1", 8), 2*time.Second, true)
-	if !r.List("", noon.Add(3 * time.Second))[0].Twins {
+	if !r.List("", noon.Add(3*time.Second))[0].Twins {
 		t.Error("two of one name are not found out")
 	}
 }
