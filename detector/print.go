@@ -295,6 +295,9 @@ func (p *printer) block(n *yaml.Node, b *block, indent int) (text string, ok boo
 		if strings.ContainsFunc(line, func(c rune) bool { return c != '\t' && !unicode.IsPrint(c) }) {
 			return "", false
 		}
+		if strings.TrimSpace(line) == "" && strings.Contains(line, "\t") { // at the end of a file it is no line of the text
+			return "", false
+		}
 		if len(line) <= b.indent {
 			lines = append(lines, "")
 			continue
