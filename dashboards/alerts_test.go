@@ -80,7 +80,7 @@ func metricsOf(t *testing.T, registries ...*prometheus.Registry) map[string][]st
 
 func TestAlertsNameMetricsThatARunningNodeHas(t *testing.T) {
 	r := rig.New(t, rig.Options{ClickHouse: true})
-	metrics := metricsOf(t, r.Detect(rig.Plan(t, loop)).Metrics, r.Archive().Metrics)
+	metrics := metricsOf(t, r.Detect(rig.Plan(t, loop)).Metrics, r.Archive().Metrics, r.Acks().Metrics)
 	for _, a := range alerts(t) {
 		labels := checkMetrics(t, a.Alert, a.Expr, metrics)
 		for _, m := range shownLabel.FindAllStringSubmatch(a.Annotations["summary"]+a.Annotations["description"], -1) {

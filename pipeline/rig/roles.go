@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -143,7 +144,14 @@ func (r *Rig) Acks(change ...func(*pipeline.AcksOptions)) *Role {
 	for _, f := range change {
 		f(&o)
 	}
-	return r.run(metrics, func(ctx context.Context) error { return pipeline.RunAcks(ctx, o) })
+	role := r.run(metrics, func(ctx context.Context) error { return pipeline.RunAcks(ctx, o) })
+	Await(r.t, 10*time.Second, func() error {
+		if all, err := metrics.Gather(); err != nil || len(all) == 0 {
+			return fmt.Errorf("the acks role has no metrics yet: %v", err)
+		}
+		return nil
+	})
+	return role
 }
 
 // Guard starts a guard of all tenants and waits until it is synced.
