@@ -21,6 +21,9 @@ func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
 	if e, ok := w.enforcer(found); ok {
 		d.kill(ctx, w, e, &found.Detection)
 	}
+	if d.risks != nil {
+		d.risks.detected(w.plan.Detectors[found.Index], &found.Detection)
+	}
 	d.metrics.detections.WithLabelValues(found.Detector, found.Mode, found.Version, strconv.FormatBool(found.Canary)).Inc()
 	if found.Reason == shard.ByEvidence {
 		d.metrics.spent.WithLabelValues(found.Detector, strconv.FormatBool(found.Canary)).Inc()

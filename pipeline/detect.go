@@ -31,6 +31,8 @@ type Options struct {
 	// Signer signs the revocations and Publisher sends them.
 	Signer    *revoke.Signer
 	Publisher *revoke.Publisher
+	// Risks sends how high the risks of agents are; nil: nobody is told.
+	Risks *revoke.RiskPublisher
 	// Interlock is the publisher's; nil: none. Census tells it how many agents there are.
 	Interlock *revoke.Interlock
 	Census    *Census
@@ -48,6 +50,7 @@ type Detect struct {
 	plan     atomic.Pointer[detector.Plan]
 	log      *slog.Logger
 	metrics  *metrics
+	risks    *risks // nil: nobody is told
 	producer *kgo.Client
 
 	mu      sync.Mutex
@@ -74,6 +77,10 @@ func NewDetect(opt Options) (*Detect, error) {
 	}
 	d := &Detect{opt: opt, log: opt.Log, metrics: newMetrics(opt.Registerer), workers: map[source]*worker{}, failed: make(chan error, 1)}
 	d.plan.Store(opt.Plan)
+	if opt.Risks != nil {
+		d.opt.Shard.Risk = true
+		d.risks = newRisks(d.opt, d.metrics)
+	}
 	var err error
 	if d.producer, err = kgo.NewClient(append(ProducerOptions(), opt.Kafka...)...); err != nil {
 		return nil, fmt.Errorf("cannot make the producer: %w", err)
@@ -119,6 +126,13 @@ func (d *Detect) Run(ctx context.Context) error {
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return fmt.Errorf("cannot make the consumer: %w", err)
+	}
+	if d.risks != nil {
+		var done sync.WaitGroup
+		defer done.Wait()
+		risking, stop := context.WithCancel(ctx)
+		defer stop()
+		done.Go(func() { d.risks.run(risking) })
 	}
 	err = d.poll(ctx, client)
 	if err != nil {

@@ -130,6 +130,7 @@ func (w *worker) run(ctx context.Context) {
 			w.detect.metrics.add(&w.counted, w.shard.Stats, len(records))
 			w.detect.metrics.allow(w.plan, w.shard.Allowed)
 			w.excused()
+			w.tellRisks()
 			w.detect.metrics.addGraph(w.access)
 		case q := <-w.asks():
 			w.access.answer(q)
@@ -303,6 +304,14 @@ func (w *worker) publish(ctx context.Context, src shard.Source, at judged) {
 		w.sendSigns(ctx, src, at)
 	}
 	w.flushSamples(ctx)
+}
+
+// tellRisks hands on how high the shard takes the risks of its agents for.
+func (w *worker) tellRisks() {
+	if w.detect.risks != nil {
+		w.detect.risks.evidence(w.shard.Risks)
+	}
+	w.shard.Risks = w.shard.Risks[:0]
 }
 
 // maxSamples bounds the samples of one record.

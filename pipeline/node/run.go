@@ -183,6 +183,11 @@ func (n *running) detect(ctx context.Context) error {
 		return err
 	}
 	defer publisher.Close()
+	risks, err := revoke.NewRiskPublisher(ctx, n.nats, revoke.RiskPublisherOptions{Signer: signer, Replicas: n.NATS.Replicas})
+	if err != nil {
+		return err
+	}
+	defer risks.Close()
 	n.detectors.changes = changes.New(changes.Options{
 		Kafka: n.kafka, Folders: changes.Folders{Dir: n.Detectors.Dir, BuiltIn: n.Detectors.Catalog, Version: Version()},
 		Log: n.log, Registerer: n.registry,
@@ -202,7 +207,7 @@ func (n *running) detect(ctx context.Context) error {
 		return err
 	}
 	d, err := pipeline.NewDetect(pipeline.Options{
-		Kafka: n.kafka, Plan: plan, Signer: &signer, Publisher: publisher, Interlock: interlock, Census: census,
+		Kafka: n.kafka, Plan: plan, Signer: &signer, Publisher: publisher, Risks: risks, Interlock: interlock, Census: census,
 		Shard: shard.Options{
 			MaxAhead: n.Detect.MaxAhead, SampleEvery: n.Detect.Samples, MaxEntities: n.Detect.MaxAgents,
 		},

@@ -17,7 +17,9 @@ type entity struct {
 	calls   int64 // so far
 	first   int64 // the first call's own time
 	last    int64 // the greatest time of a call
+	told    int64 // when its risk was, in the calls' own time
 	dirty   bool
+	band    Band    // of its risk, as it was told
 	peers   *peers  // its group's, once it has one, else its tenant's
 	sketch  *sketch // of an agent's first calls, until it looks for its group
 	watches []watch // one for each rule that the entity has met

@@ -24,6 +24,7 @@ type rule struct {
 	sessions   bool      // a feature or the evidence asks for sessions
 	relearn    string    // the context key that Relearn names, where it names one
 	overrides  []*rule   // by index of Overrides
+	bearsRisk  bool      // its evidence counts for an agent's risk
 }
 
 func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
@@ -76,6 +77,7 @@ func newRule(index int, d *detector.Compiled, contextKeys []string) *rule {
 		r.relearn = contextKeys[d.Relearn-detector.FieldContext]
 	}
 	r.shape = xxhash.Sum64String(shape)
+	r.bearsRisk = r.bears()
 	for _, o := range d.Overrides {
 		r.overrides = append(r.overrides, newRule(index, o.Compiled, contextKeys))
 	}

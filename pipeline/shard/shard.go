@@ -59,6 +59,8 @@ type Options struct {
 	RestAfter time.Duration
 	// GroupAfter is after how many calls an agent joins its peer group, at most 255. Default 200.
 	GroupAfter uint8
+	// Risk makes the shard tell the risks of agents.
+	Risk bool
 	// PValue, if not nil, is given the predictive tails of each closed slot of a baseline of
 	// counts or sizes, for measuring how well they are calibrated: log P(N ≥ n) and log P(N > n)
 	// where n is what the slot held.
@@ -147,10 +149,11 @@ type Shard struct {
 	packing    []byte   // scratch of rest and wake
 	compressed []byte   // likewise
 
-	// Detections, Signs and Samples are the shard's output. Whoever drains them truncates them.
+	// Detections, Signs, Samples and Risks are the shard's output. Whoever drains them truncates them.
 	Detections []Detected
 	Signs      []Signs // of one call; there are none without detections
 	Samples    []detector.Sample
+	Risks      []Risk
 	Stats      Stats
 	// Allowed is how many false alarms the budgets allowed in what has ended of them, the days, sessions or calls of
 	// entities that are known, by the detector's index in the plan. Whoever drains it clears it, before a Reload at
@@ -367,6 +370,12 @@ func (s *Shard) apply(r *rule, e *entity, c *telemetry.Call, t int64, src Source
 	s.observe(r, e, w, se, c, t)
 	reason := w.broken(r)
 	w.markFirstBad(r, c)
+	if s.opt.Risk && r.bearsRisk {
+		if b := w.weight(r); b != w.band || t >= e.told+tellAgain {
+			w.band = b
+			s.tellRisk(e, t)
+		}
+	}
 	if s.opt.Judged != nil {
 		s.opt.Judged(w.judgement(r, e, se, t, reason))
 	}

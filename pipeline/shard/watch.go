@@ -27,6 +27,7 @@ type watch struct {
 	warm      bool    // and for long enough to judge it by
 	counted   bool    // the peers know what it is like
 	supposed  bool    // it believes what the peers are like
+	band      Band    // of its evidence, when it was last weighed for a risk
 	total     float64 // log evidence after the last call
 	block     block
 	firstBad  []byte // id of the call with which evidence began to rise
