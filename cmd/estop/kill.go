@@ -19,16 +19,18 @@ import (
 type target struct {
 	tenant, agent, identity, session, chain string
 	whole                                   bool // the whole tenant
+	everything                              bool
 }
 
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&t.tenant, "tenant", "", "the tenant (always needed)")
+	f.StringVar(&t.tenant, "tenant", "", "the tenant (needed, but for --everything)")
 	f.StringVar(&t.agent, "agent", "", "an agent of the tenant")
 	f.StringVar(&t.identity, "identity", "", "an identity")
 	f.StringVar(&t.session, "session", "", "a session")
 	f.StringVar(&t.chain, "chain", "", "a member of delegation chains, and all below it")
 	f.BoolVar(&t.whole, "whole-tenant", false, "everything of the tenant")
+	f.BoolVar(&t.everything, "everything", false, "everything of every tenant; without --tenant")
 }
 
 // scope returns what the flags name. Empty never means all.
@@ -50,6 +52,11 @@ func (t *target) scope() (revoke.Scope, string, error) {
 		n++
 	}
 	switch {
+	case t.everything && (t.tenant != "" || n > 0):
+		return "", "", usageError{errors.New("--everything stands alone: it is every tenant")}
+	case t.everything:
+		t.tenant = revoke.Everything
+		return revoke.Global, revoke.Everything, nil
 	case t.tenant == "":
 		return "", "", usageError{errors.New("--tenant is needed")}
 	case n != 1:
@@ -64,8 +71,10 @@ var actions = []string{string(revoke.Throttle), string(revoke.Restrict), string(
 func newKill() *cobra.Command {
 	var t target
 	var length, wait time.Duration
-	var action, reason string
+	var action, reason, key string
 	var guards int
+	var glass bool
+	var p proposal
 	cmd := &cobra.Command{
 		Use:   "kill",
 		Short: "Stop an agent, an identity, a session, a chain or a tenant now",
@@ -84,18 +93,33 @@ the tenant. Only an acknowledgement counts as stopped: where one is missing the 
 			if !slices.Contains(actions, action) {
 				return usageError{fmt.Errorf("--action: %q is not one of %s%s", action, strings.Join(actions, ", "), node.DidYouMean(action, actions))}
 			}
-			return control(cmd, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
+			if glass && (length > revoke.BreakGlassLimit || p.propose) {
+				return usageError{fmt.Errorf("--break-glass is for at most %v, and without --propose", revoke.BreakGlassLimit)}
+			}
+			order := func() revoke.Revocation {
 				now := time.Now()
-				return k.Kill(ctx, revoke.Revocation{
+				return revoke.Revocation{
 					Tenant: t.tenant, Scope: scope, Subject: subject, Action: revoke.Action(action),
 					IssuedAt: now, Until: now.Add(length), Reason: reason,
-				})
+				}
+			}
+			if p.propose {
+				return proposed(cmd, key, p.file, func(_ context.Context, k *node.Control) (revoke.Proposal, error) { return k.Propose(order()) })
+			}
+			return control(cmd, key, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
+				if glass {
+					return k.KillAlone(ctx, order())
+				}
+				return k.Kill(ctx, order())
 			})
 		},
 	}
 	t.flags(cmd)
 	f := cmd.Flags()
-	f.DurationVar(&length, "for", 15*time.Minute, "how long")
+	f.DurationVar(&length, "for", 15*time.Minute, "how long, from now on")
+	f.BoolVar(&glass, "break-glass", false, "stop for at most 15m what takes two operators, alone; it is recorded")
+	p.flags(cmd)
+	keyFlag(cmd, &key)
 	f.StringVar(&action, "action", string(revoke.Revoke), "throttle, restrict or revoke")
 	f.StringVar(&reason, "reason", "killed by an operator", "why; it is shown to whoever is denied")
 	waitFlags(cmd, &guards, &wait)
@@ -106,8 +130,9 @@ the tenant. Only an acknowledgement counts as stopped: where one is missing the 
 func newRelease() *cobra.Command {
 	var t target
 	var wait, shield time.Duration
-	var reason string
+	var reason, key string
 	var guards int
+	var p proposal
 	cmd := &cobra.Command{
 		Use:     "release",
 		Short:   "End a revocation early",
@@ -118,13 +143,20 @@ func newRelease() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return control(cmd, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
+			if p.propose {
+				return proposed(cmd, key, p.file, func(ctx context.Context, k *node.Control) (revoke.Proposal, error) {
+					return k.ProposeRelease(ctx, t.tenant, scope, subject, reason, shield)
+				})
+			}
+			return control(cmd, key, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
 				return k.Release(ctx, t.tenant, scope, subject, reason, shield)
 			})
 		},
 	}
 	t.flags(cmd)
 	f := cmd.Flags()
+	p.flags(cmd)
+	keyFlag(cmd, &key)
 	f.DurationVar(&shield, "shield", 10*time.Minute, "for how long detectors cannot stop it again")
 	f.StringVar(&reason, "reason", "released by an operator", "why")
 	waitFlags(cmd, &guards, &wait)
@@ -137,16 +169,12 @@ func waitFlags(cmd *cobra.Command, guards *int, wait *time.Duration) {
 }
 
 // control does something to the kill switch and prints what came of it.
-func control(cmd *cobra.Command, guards int, wait time.Duration, act func(context.Context, *node.Control) (node.Stopped, error)) error {
-	c, err := remote(cmd)
-	if err != nil {
-		return err
-	}
+func control(cmd *cobra.Command, key string, guards int, wait time.Duration, act func(context.Context, *node.Control) (node.Stopped, error)) error {
 	ctx, ended := untilSignal(cmd)
 	defer ended()
 	ctx, cancel := context.WithTimeout(ctx, wait+10*time.Second)
 	defer cancel()
-	k, err := node.NewControl(ctx, c, guards, c.Logger())
+	k, err := newControl(ctx, cmd, key, guards)
 	if err != nil {
 		return err
 	}
@@ -154,7 +182,8 @@ func control(cmd *cobra.Command, guards int, wait time.Duration, act func(contex
 	waiting, stop := context.WithTimeout(ctx, wait)
 	defer stop()
 	s, err := act(waiting, k)
-	if s.Revocation.ID == "" {
+	err = twoHint(err)
+	if s.Revocation.ID == "" || errors.Is(err, revoke.ErrUnapproved) {
 		return err
 	}
 	if s.Warning != "" {
@@ -163,9 +192,21 @@ func control(cmd *cobra.Command, guards int, wait time.Duration, act func(contex
 	return errors.Join(print(cmd, s, func(w io.Writer) { writeStopped(w, s) }), err)
 }
 
+// newControl connects for the operator whose key that is.
+func newControl(ctx context.Context, cmd *cobra.Command, key string, guards int) (*node.Control, error) {
+	c, err := remote(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if key != "" {
+		c.Keys.Operator = key
+	}
+	return node.NewControl(ctx, c, guards, c.Logger())
+}
+
 func writeStopped(w io.Writer, s node.Stopped) {
 	r := s.Revocation
-	fmt.Fprintf(w, "%s %s %q of tenant %q until %s\n  id %s\n", r.Action, r.Scope, r.Subject, r.Tenant, r.Until.Local().Format(time.DateTime), r.ID)
+	fmt.Fprintf(w, "%s until %s\n  id %s\n", what(r), r.Until.Local().Format(time.DateTime), r.ID)
 	for _, name := range s.Missing {
 		fmt.Fprintf(w, "  %s by %s\n", red("not confirmed"), name)
 	}

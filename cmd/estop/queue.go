@@ -18,9 +18,9 @@ import (
 func newQueue() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
-		Short: "Show what the interlock held back, and decide about it",
+		Short: "Show what waits for a person, and decide about it",
 		Long: `Lists what detectors would have stopped and the interlock held back: past a number of targets, past a share
-of a tenant, or protected. Each waits for a person until the stop would have ended by itself.`,
+of a tenant, or protected; and what an operator proposed that takes two. Each waits for a person until the stop would have ended by itself.`,
 		Example: "  estop queue\n  estop queue approve 9645a27if78v1vvbm38tg7u0ee --reason 'seen in the logs'",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,31 +50,52 @@ func writeQueue(out io.Writer, all []archive.Waiting) {
 	for _, h := range all {
 		o := &h.Order
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s %s %s\t%s\t%s\t%d\t%s\n", o.ID, h.At.Local().Format(time.DateTime), o.Until.Local().Format(time.DateTime),
-			o.Action, o.Scope, o.Subject, o.Tenant, o.Detector, h.Times, h.Why)
+			o.Action, o.Scope, o.Subject, o.Tenant, by(h), h.Times, h.Why)
 	}
+}
+
+// by is who ordered it: a detector, or the operator who proposed it.
+func by(h archive.Waiting) string {
+	if h.Verdict == revoke.Proposed {
+		return h.By
+	}
+	return h.Order.Detector
 }
 
 func newApprove() *cobra.Command {
 	var wait time.Duration
 	var guards int
-	var reason string
+	var reason, key, file string
 	cmd := &cobra.Command{
-		Use:               "approve ID",
-		Short:             "Stop what the interlock held back, in your own name",
-		Long:              "Publishes the stop as yours, for as long as the detector had ordered, and waits for guards as 'estop kill' does.",
-		Args:              oneID,
+		Use:   "approve ID",
+		Short: "Send what waits, in your own name",
+		Long:  "Publishes what a detector ordered as yours, for as long as it had ordered, or, with your agreement, what another operator\nproposed; and waits for guards as 'estop kill' does.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if file != "" && len(args) == 0 {
+				return nil
+			}
+			return oneID(cmd, args)
+		},
 		ValidArgsFunction: waitingIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			held, err := waiting(cmd, args[0])
+			var held revoke.Decision
+			var err error
+			if file != "" {
+				held, err = readProposal(file)
+			} else {
+				held, err = waiting(cmd, args[0])
+			}
 			if err != nil {
 				return err
 			}
-			return control(cmd, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
+			return control(cmd, key, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
 				return k.Approve(ctx, held, reason)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "approved by an operator", "why")
+	cmd.Flags().StringVar(&file, "file", "", "a proposal as --propose --file wrote it, in place of an ID")
+	keyFlag(cmd, &key)
 	waitFlags(cmd, &guards, &wait)
 	return cmd
 }

@@ -89,7 +89,7 @@ func newRoot() *cobra.Command {
 		complete(root, flag, words)
 	}
 	addGroup(root, "run", "See it work, and run it:", newDemo(), newUp(), newRun(), newReplay())
-	addGroup(root, "stop", "Stop agents:", newKill(), newRelease(), newQueue(), newStatus(), newCoverage(), newDrill(), newVerify(), newGate())
+	addGroup(root, "stop", "Stop agents:", newKill(), newPanic(), newRelease(), newQueue(), newStatus(), newCoverage(), newDrill(), newVerify(), newGate())
 	addGroup(root, "set", "Set it up:", newDetector(), newPolicy(), newBacktest(), newEval(), newConfig(), newKeys(), newNotify())
 	root.AddCommand(newVersion(), newEngine())
 	root.InitDefaultHelpCmd()

@@ -83,6 +83,7 @@ type ClickHouse struct {
 type Keys struct {
 	Signer   string `config:"signer"`
 	Verifier string `config:"verifier"`
+	Operator string `config:"operator"` // of the person who runs a command
 }
 
 // Detectors says which detectors run.
@@ -149,6 +150,9 @@ func Default() Config {
 
 // SignerPath returns the file of the private key.
 func (c Config) SignerPath() string { return c.path(c.Keys.Signer, "keys", "signer.jwk") }
+
+// OperatorPath returns the file of the operator's private key.
+func (c Config) OperatorPath() string { return c.path(c.Keys.Operator, "keys", "operator.jwk") }
 
 // VerifierPath returns the file of the public keys.
 func (c Config) VerifierPath() string { return c.path(c.Keys.Verifier, "keys", "verifier.jwks") }

@@ -6,10 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -18,8 +16,6 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
-
-	"github.com/estop-project/estop/revoke"
 )
 
 // KafkaOptions are the options of every Kafka client: where, and how to log in.
@@ -127,34 +123,6 @@ func (c Config) ClickHouseOptions() *clickhouse.Options {
 		ReadTimeout: time.Minute,
 		ClientInfo:  clickhouse.ClientInfo{Products: []struct{ Name, Version string }{{"estop", Version()}}},
 	}
-}
-
-// Signer loads the signing key.
-func (c Config) Signer() (revoke.Signer, error) {
-	s, err := revoke.LoadSigner(c.SignerPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, fmt.Errorf("no signing key at %q; 'estop keys init' makes one: %w", c.SignerPath(), err)
-	}
-	return s, err
-}
-
-// MakeKeys makes the signing key and the file of public keys, unless they are there.
-func (c Config) MakeKeys() error {
-	if _, err := os.Stat(c.SignerPath()); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(c.SignerPath()), 0o700); err != nil {
-		return fmt.Errorf("cannot make the folder of the keys: %w", err)
-	}
-	s, err := revoke.GenerateKey()
-	if err != nil {
-		return err
-	}
-	// The public half first: a signer whose tokens nobody can verify must not exist.
-	if err := revoke.SaveVerifier(c.VerifierPath(), s.Verifier()); err != nil {
-		return err
-	}
-	return revoke.SaveSigner(c.SignerPath(), s)
 }
 
 // kafkaLog gives the Kafka client's log to slog: its warnings and errors, and all of it

@@ -23,21 +23,30 @@ type Control struct {
 	client *revoke.Client
 	nats   *nats.Conn
 	kafka  *kgo.Client
+	by     string
+	log    *slog.Logger
 	any    bool // nobody has said how many guards must acknowledge
 }
 
 // NewControl connects for the person that runs this process. Guards is how many guards must
 // acknowledge; 0 means all that the register knows to serve the tenant.
 func NewControl(ctx context.Context, c Config, guards int, log *slog.Logger) (*Control, error) {
-	signer, err := c.Signer()
+	signer, err := c.OperatorSigner(log)
 	if err != nil {
 		return nil, err
 	}
-	k := &Control{any: guards == 0}
+	verifier, err := c.guardsVerifier(signer)
+	if err != nil {
+		return nil, err
+	}
+	k := &Control{any: guards == 0, by: person(), log: log}
+	if signer.Name != "" {
+		k.by = signer.Name
+	}
 	if k.nats, err = c.ConnectNATS("control", log); err != nil {
 		return nil, err
 	}
-	if k.client, err = revoke.NewClient(ctx, k.nats, revoke.ClientOptions{Signer: signer, By: person(), Expect: guards, Replicas: c.NATS.Replicas}); err != nil {
+	if k.client, err = revoke.NewClient(ctx, k.nats, revoke.ClientOptions{Signer: signer, Verifier: verifier, By: k.by, Expect: guards, Replicas: c.NATS.Replicas}); err != nil {
 		k.Close()
 		return nil, err
 	}

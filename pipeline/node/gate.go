@@ -117,7 +117,7 @@ func (g *Gate) start(ctx context.Context, c Config, o GateOptions, addr string) 
 		return fmt.Errorf("cannot connect to NATS at %q: %w", withoutPassword(c.NATS.URL), err)
 	}
 	g.Guard, err = guard.New(guard.Options{
-		Name: o.Name, Conn: g.nats, Verifier: verifier, Tenants: o.Tenants, All: len(o.Tenants) == 0,
+		Name: o.Name, Conn: g.nats, Verifier: verifier, KeyFile: c.VerifierPath(), Tenants: o.Tenants, All: len(o.Tenants) == 0,
 		FailClosedUntilSynced: true, MaxStale: o.MaxStale, FailClosed: o.failClosed, File: o.File, Logger: g.log,
 	})
 	if err != nil {

@@ -2,10 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"os"
 	"time"
 
@@ -62,21 +59,14 @@ func (n *running) startHeartbeat(ctx context.Context, signer revoke.Signer) (sto
 		defer close(done)
 		h.Run(ctx)
 	}()
+	go n.watchKeys(ctx, signer, verifier, func(v revoke.Verifier) error {
+		h.SetVerifier(v)
+		return nil
+	})
 	return func() {
 		cancel()
 		<-done
 	}, nil
-}
-
-// guardsVerifier trusts what guards trust: while keys change, more than the key that signs now.
-func (c Config) guardsVerifier(signer revoke.Signer) (revoke.Verifier, error) {
-	v := signer.Verifier()
-	file, err := revoke.LoadVerifier(c.VerifierPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return v, nil
-	}
-	maps.Copy(v.Keys, file.Keys)
-	return v, err
 }
 
 // publisherName tells the processes of an installation apart.

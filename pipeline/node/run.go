@@ -178,7 +178,11 @@ func (n *running) detect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publisher, err := revoke.NewPublisher(ctx, n.nats, revoke.PublisherOptions{Replicas: n.NATS.Replicas, Verifier: signer.Verifier(), Interlock: interlock})
+	verifier, err := n.guardsVerifier(signer)
+	if err != nil {
+		return err
+	}
+	publisher, err := revoke.NewPublisher(ctx, n.nats, revoke.PublisherOptions{Replicas: n.NATS.Replicas, Verifier: verifier, Interlock: interlock})
 	if err != nil {
 		return err
 	}
@@ -223,6 +227,7 @@ func (n *running) detect(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer n.recordChanges(ctx)()
 	defer stop()
+	go n.watchKeys(ctx, signer, verifier, func(v revoke.Verifier) error { return publisher.SetVerifier(ctx, v) })
 	if n.Detectors.Dir != "" {
 		go n.watchDetectors(ctx, d)
 	}

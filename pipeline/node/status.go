@@ -123,7 +123,11 @@ func (s *Status) readNATS(ctx context.Context, c Config, log *slog.Logger) error
 		return err
 	}
 	defer nc.Close()
-	client, err := revoke.NewClient(ctx, nc, revoke.ClientOptions{Signer: signer, Replicas: c.NATS.Replicas})
+	verifier, err := c.guardsVerifier(signer)
+	if err != nil {
+		return err
+	}
+	client, err := revoke.NewClient(ctx, nc, revoke.ClientOptions{Signer: signer, Verifier: verifier, Replicas: c.NATS.Replicas})
 	if err != nil {
 		return err
 	}
