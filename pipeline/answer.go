@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,8 +57,8 @@ func (w *worker) enforcer(found *shard.Detected) (detector.Enforcer, bool) {
 // a detector in mode enforce compiles to: no other detector can come here.
 func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found *detector.Detection) {
 	r := order(e, found, d.opt.Now())
-	if p, ok := d.opt.Interlock.Protects(found.Tenant, found.Agent); ok {
-		d.holdBack(ctx, w, r, fmt.Errorf("%w: agent %q is protected by %q", revoke.ErrHeldBack, found.Agent, p))
+	if p, ok := d.opt.Interlock.Protects(found.Tenant, concerned(r.Scope, found)...); ok {
+		d.holdBack(ctx, w, r, fmt.Errorf("%w: the stop concerns an agent that %q protects", revoke.ErrHeldBack, p))
 		return
 	}
 	record, err := d.opt.Signer.Record(r)
@@ -86,6 +87,14 @@ func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found
 	}()
 	d.metrics.revocations.WithLabelValues(string(r.Action), string(r.Scope)).Inc()
 	w.send(ctx, RevocationRecord(record))
+}
+
+// concerned are the agents that a stop is known to concern: a session and a chain are those of all members.
+func concerned(scope revoke.Scope, found *detector.Detection) []string {
+	if scope == revoke.Session || scope == revoke.Chain {
+		return append(slices.Clone(found.Chain), found.Agent)
+	}
+	return []string{found.Agent}
 }
 
 // holdBack writes down that a detector did not stop somebody because of the interlock. The detection stays

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/rig"
 	"github.com/estop-project/estop/pipeline/telemetry"
@@ -113,7 +115,7 @@ func TestATenantLosesAtMostItsShareOfKnownAgents(t *testing.T) {
 	for i := range 50 {
 		quiet = append(quiet, rig.Call(fmt.Sprint("q", i), fmt.Sprintf("quiet-%d", i), "doc", time.Now().Add(-2*time.Minute)))
 	}
-	options := withInterlock(t, revoke.InterlockOptions{TenantShare: 0.1, TenantLeast: 1})
+	options := withInterlock(t, revoke.InterlockOptions{TenantPercent: 10, TenantLeast: 1})
 	var census *pipeline.Census
 	role := r.Detect(rig.Plan(t, loop("mad", "enforce")), options, func(o *pipeline.Options) { census = o.Census })
 	r.Send(quiet...)
@@ -153,5 +155,29 @@ func TestAProtectedAgentIsNeverStoppedByADetector(t *testing.T) {
 	}
 	if n := len(rig.Read[revoke.Decision](t, r, pipeline.TopicDecisions)); n != 2 {
 		t.Errorf("%d decisions, want 2", n)
+	}
+}
+
+func TestARecordThatIsNoRevocationIsPassedOver(t *testing.T) {
+	r := rig.New(t, rig.Options{})
+	good, err := r.Signer.Record(revoke.Revocation{
+		ID: "1", Tenant: "t1", Scope: revoke.Agent, Subject: "bot", Action: revoke.Revoke, IssuedAt: time.Now(), Until: time.Now().Add(time.Hour),
+		Reason: "test", Initiator: "policy",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SendRecords(&kgo.Record{Topic: pipeline.TopicRevocations, Value: []byte("{x")}, pipeline.RevocationRecord(good))
+	var subjects []string
+	broken := 0
+	err = pipeline.EachRevocation(t.Context(), r.Seeds(), time.Now().Add(-time.Minute), func(rev revoke.Revocation, err error) {
+		if err != nil {
+			broken++
+			return
+		}
+		subjects = append(subjects, rev.Subject)
+	})
+	if err != nil || broken != 1 || len(subjects) != 1 || subjects[0] != "bot" {
+		t.Errorf("%v, %d broken, %q", err, broken, subjects)
 	}
 }

@@ -14,14 +14,16 @@ import (
 )
 
 // EachRevocation calls each with the revocations that came to Kafka from a time on, in their order, up to those
-// that are there when it begins. Releases are among them.
-func EachRevocation(ctx context.Context, kafka []kgo.Opt, since time.Time, each func(revoke.Revocation)) error {
+// that are there when it begins. Releases are among them. A record that is none comes with an error; the others
+// follow.
+func EachRevocation(ctx context.Context, kafka []kgo.Opt, since time.Time, each func(revoke.Revocation, error)) error {
 	return eachRecord(ctx, kafka, TopicRevocations, since, func(r *kgo.Record) error {
 		var rec revoke.Record
-		if err := json.Unmarshal(r.Value, &rec); err != nil {
-			return err
+		err := json.Unmarshal(r.Value, &rec)
+		if err != nil {
+			err = fmt.Errorf("cannot read the record at %s/%d@%d: %w", r.Topic, r.Partition, r.Offset, err)
 		}
-		each(rec.Revocation)
+		each(rec.Revocation, err)
 		return nil
 	})
 }
@@ -69,7 +71,7 @@ func readRecords(ctx context.Context, kafka []kgo.Opt, topic string, from map[in
 	defer cl.Close()
 	for len(left) > 0 {
 		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err0(); err != nil {
+		if err := fetches.Err(); err != nil {
 			return fmt.Errorf("cannot read %q: %w", topic, err)
 		}
 		var broken error

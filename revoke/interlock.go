@@ -20,10 +20,10 @@ type InterlockOptions struct {
 	Window time.Duration
 	// Targets is how many targets of all tenants together detectors may stop in Window.
 	Targets int
-	// TenantShare is the share of a tenant's known agents, from 0 to 1, that detectors may stop
+	// TenantPercent is the share of a tenant's known agents, in hundredths, that detectors may stop
 	// in Window, and TenantLeast how many they may stop however few are known.
-	TenantShare float64
-	TenantLeast int
+	TenantPercent int
+	TenantLeast   int
 	// Known returns how many agents of a tenant are known; 0: nobody knows, and then TenantLeast
 	// alone counts. It is called under a lock and must return at once.
 	Known func(tenant string) int
@@ -92,8 +92,8 @@ func NewInterlock(opt InterlockOptions) (*Interlock, error) {
 		return nil, fmt.Errorf("interlock: the window %v is not positive", opt.Window)
 	case opt.Targets < 0 || opt.TenantLeast < 0:
 		return nil, errors.New("interlock: a limit is negative")
-	case opt.TenantShare < 0 || opt.TenantShare > 1:
-		return nil, fmt.Errorf("interlock: the share %v of a tenant is not between 0 and 1", opt.TenantShare)
+	case opt.TenantPercent < 0 || opt.TenantPercent > 100:
+		return nil, fmt.Errorf("interlock: the share of a tenant, %d %%, is not between 0 and 100", opt.TenantPercent)
 	}
 	i := &Interlock{opt: opt, at: map[string]int{}, tenants: map[string]int{}}
 	for _, text := range opt.Protected {
@@ -155,7 +155,7 @@ func (i *Interlock) take(r Revocation, now time.Time) error {
 		return fmt.Errorf("%w: detectors may stop %d targets in %v, and have stopped %d", ErrHeldBack, n, i.opt.Window, i.total)
 	}
 	if n, ok := i.tenantLimit(r.Tenant); ok && i.tenants[r.Tenant]+weight > n {
-		return fmt.Errorf("%w: detectors may stop %d agents of tenant %q in %v, %d being known, and have stopped %d",
+		return fmt.Errorf("%w: detectors may stop %d agents of tenant %q in %v, %d known at the last count, and have stopped %d",
 			ErrHeldBack, n, r.Tenant, i.opt.Window, i.opt.Known(r.Tenant), i.tenants[r.Tenant])
 	}
 	i.count(r, now)
@@ -164,6 +164,9 @@ func (i *Interlock) take(r Revocation, now time.Time) error {
 
 // protect refuses what names a protected agent, and a whole tenant that has some.
 func (i *Interlock) protect(r Revocation) error {
+	if r.Scope == Global {
+		return fmt.Errorf("%w: everything is stopped by people alone", ErrHeldBack)
+	}
 	if r.Scope == Agent || r.Scope == Chain {
 		if p, ok := i.Protects(r.Tenant, r.Subject); ok {
 			return fmt.Errorf("%w: %q is protected by %q", ErrHeldBack, r.Subject, p)
@@ -182,10 +185,10 @@ func (i *Interlock) protect(r Revocation) error {
 
 // tenantLimit returns how many agents of a tenant may be stopped, if that is bounded.
 func (i *Interlock) tenantLimit(tenant string) (n int, ok bool) {
-	if i.opt.TenantShare == 0 {
+	if i.opt.TenantPercent == 0 {
 		return 0, false
 	}
-	return max(i.opt.TenantLeast, int(i.opt.TenantShare*float64(i.opt.Known(tenant)))), true
+	return max(i.opt.TenantLeast, i.opt.Known(tenant)*i.opt.TenantPercent/100), true
 }
 
 func (i *Interlock) weight(r Revocation) int {

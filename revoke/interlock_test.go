@@ -84,7 +84,7 @@ func TestATargetIsCountedOnce(t *testing.T) {
 func TestATenantLosesAtMostItsShare(t *testing.T) {
 	known := map[string]int{"large": 100, "small": 4}
 	for tenant, want := range map[string]int{"large": 10, "small": 3, "unknown": 3} {
-		i := interlock(t, InterlockOptions{TenantShare: 0.1, TenantLeast: 3, Known: func(tenant string) int { return known[tenant] }})
+		i := interlock(t, InterlockOptions{TenantPercent: 10, TenantLeast: 3, Known: func(tenant string) int { return known[tenant] }})
 		stopped := 0
 		for n := range 50 {
 			if i.take(byDetector(tenant, Agent, fmt.Sprint("agent", n)), noon) == nil {
@@ -138,6 +138,7 @@ func TestTheProtectedAreNeverStoppedByDetectors(t *testing.T) {
 		{byDetector("acme", Agent, "role:eu/west/deploy"), true},
 		{byDetector("acme", Agent, "role:eu/west/read"), false},
 		{byDetector("acme", Agent, "invoice"), false},
+		{byDetector("acme", Identity, "payroll-1"), false}, // nor is an identity, though a protected agent may use it
 		{byDetector("globex", Agent, "payroll-1"), false},
 		{byDetector("acme", Session, "payroll-1"), false}, // a session is no agent
 	} {
@@ -172,7 +173,7 @@ func TestABadInterlockIsRefused(t *testing.T) {
 	for _, opt := range []InterlockOptions{
 		{},
 		{Window: time.Minute, Targets: -1},
-		{Window: time.Minute, TenantShare: 1.5},
+		{Window: time.Minute, TenantPercent: 150},
 		{Window: time.Minute, Protected: []string{"payroll"}},
 		{Window: time.Minute, Protected: []string{"acme/"}},
 		{Window: time.Minute, Protected: []string{"/payroll"}},

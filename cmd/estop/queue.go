@@ -125,7 +125,7 @@ func newDismiss() *cobra.Command {
 				return err
 			}
 			return print(cmd, held, func(w io.Writer) {
-				fmt.Fprintf(w, "dismissed: %s %s %q of tenant %q\n", held.Order.Action, held.Order.Scope, held.Order.Subject, held.Order.Tenant)
+				fmt.Fprintf(w, "dismissed: %s %s %q of tenant %q; it leaves the queue within seconds\n", held.Order.Action, held.Order.Scope, held.Order.Subject, held.Order.Tenant)
 			})
 		},
 	}

@@ -21,7 +21,7 @@ type Interlock struct {
 
 func (i Interlock) options(census *pipeline.Census) revoke.InterlockOptions {
 	return revoke.InterlockOptions{
-		Window: i.Window, Targets: i.Targets, TenantShare: float64(i.Percent) / 100, TenantLeast: i.Least,
+		Window: i.Window, Targets: i.Targets, TenantPercent: i.Percent, TenantLeast: i.Least,
 		Protected: i.Protected, Known: census.Known,
 	}
 }
@@ -45,6 +45,12 @@ func (n *running) interlock(ctx context.Context, census *pipeline.Census) (*revo
 		return nil, err
 	}
 	now := time.Now()
-	err = pipeline.EachRevocation(ctx, n.kafka, now.Add(-n.Interlock.Window), func(r revoke.Revocation) { i.Note(r, now) })
+	err = pipeline.EachRevocation(ctx, n.kafka, now.Add(-n.Interlock.Window), func(r revoke.Revocation, err error) {
+		if err != nil {
+			n.log.Warn("a record of the revocations is passed over: the interlock does not count it", "err", err)
+			return
+		}
+		i.Note(r, now)
+	})
 	return i, err
 }

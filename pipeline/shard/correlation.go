@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -49,6 +50,17 @@ func (p callPlace) compare(q callPlace) int {
 // mostSigns bounds what a correlation keeps of one entity: the oldest goes.
 const mostSigns = 128
 
+// keptID is the id of a call as signs keep it. The state of an entity must fit into a record, whatever agents call
+// their calls.
+func keptID(id string) string {
+	if len(id) <= mostKeptID {
+		return id
+	}
+	return strings.ToValidUTF8(id[:mostKeptID], "") + "…"
+}
+
+const mostKeptID = 128 // bytes
+
 // correlate gives the detections of the entity from the index on, which the call at t led to, to the correlations
 // whose signs are all found here. Their time is the latest of the entity's calls: an agent that dates its calls back
 // must not keep its detections apart by it.
@@ -61,12 +73,13 @@ func (s *Shard) correlate(e *entity, from int, c *telemetry.Call, t int64, src S
 		if len(r.overrides) > 0 {
 			r = r.override(s.bits)
 		}
-		if s.excepted(r, e, c, t) {
+		member := func(d Detected) bool { return r.Correlation.Members(d.Index) != 0 } // of canaries never
+		if !slices.ContainsFunc(signs, member) || s.excepted(r, e, c, t) {
 			continue
 		}
 		for i := range signs {
-			if d := &signs[i]; r.Correlation.Members(d.Index) != 0 { // of canaries never
-				s.sign(r, e, sign{at: e.last, detector: d.Detector, id: d.ID, firstBad: d.FirstBad}, c, t, src)
+			if d := &signs[i]; member(*d) {
+				s.sign(r, e, sign{at: e.last, detector: d.Detector, id: d.ID, firstBad: keptID(d.FirstBad)}, c, t, src)
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func (s *Shard) addSigns(e *entity, from int, c *telemetry.Call) {
 		for by := range s.sends[d.Index].All() {
 			if len(entityValue(by, c)) > 0 {
 				out := s.signsFor(by)
-				out.Signs = append(out.Signs, Sign{d.Detector, d.ID, d.FirstBad, e.last})
+				out.Signs = append(out.Signs, Sign{d.Detector, d.ID, keptID(d.FirstBad), e.last})
 			}
 		}
 	}
@@ -93,7 +93,7 @@ func (s *Shard) Correlate(by detector.Entity, c *telemetry.Call, signs []Sign, s
 		}
 		for _, sg := range signs {
 			if member(sg) {
-				s.sign(r, e, sign{at: min(sg.At, limit), detector: sg.Detector, id: sg.ID, firstBad: sg.FirstBad}, c, t, src)
+				s.sign(r, e, sign{at: min(sg.At, limit), detector: sg.Detector, id: sg.ID, firstBad: keptID(sg.FirstBad)}, c, t, src)
 			}
 		}
 	}

@@ -347,3 +347,43 @@ func FuzzParseSigns(f *testing.F) {
 		}
 	})
 }
+
+func TestAnExceptionOfACorrelationExcusesNoCallThatIsNoSignOfIt(t *testing.T) {
+	s := shard.New(plan(t, seen("a-sign", "agent", "a")+seen("b-sign", "agent", "b")+
+		"id: strong\ntitle: Together\nmode: enforce\nquiet: 1m\nresponse: {action: revoke, scope: agent, for: 1h}\ngroup_by: agent\n"+
+		"exceptions: [{match: {agent: x}, reason: r, owner: o}]\ncorrelation: {of: [a-sign], within: 1m, condition: {count: \">= 3\"}}"), shard.Options{})
+	for _, c := range work("xb", "xb", "xb") {
+		s.Call(&c.Call, c.src)
+	}
+	if len(s.Excuses) > 0 || len(s.Detections) != 3 {
+		t.Errorf("%d detections, excused %+v", len(s.Detections), s.Excuses)
+	}
+}
+
+// An agent chooses the ids of its calls. What signs keep of them must fit into the record of its state.
+func TestSignsOfCallsWithLongIDsFitIntoARecord(t *testing.T) {
+	text := seen("a-sign", "agent", "a")
+	for i := range 6 {
+		text += fmt.Sprintf("id: mine-%d\ntitle: Together\nmode: observe\nquiet: 1m\ngroup_by: agent\n"+
+			"correlation: {of: [a-sign], within: 7d, condition: {count: \">= 100\"}}\n---\n", i)
+	}
+	s := shard.New(plan(t, text), shard.Options{})
+	var calls []sent
+	for i := range 99 {
+		c := call(0, "x", time.Duration(i)*10*time.Second)
+		c.Action = []byte("a")
+		calls = append(calls, c)
+	}
+	for i, c := range number(calls) {
+		c.Call.ID = []byte(strings.Repeat("z", 4000) + fmt.Sprint(i))
+		s.Call(&c.Call, c.src)
+	}
+	if len(s.Detections) != 99 {
+		t.Fatalf("%d signs", len(s.Detections))
+	}
+	for _, st := range s.Dirty() {
+		if len(st.Value) > 1<<18 {
+			t.Errorf("a state of %d bytes", len(st.Value))
+		}
+	}
+}
