@@ -39,7 +39,7 @@ changes in it while they run. Copy the file to the guards before a new key signs
 func newKeysInit() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init",
-		Short: "Make the detector's key, your own, and the file of public keys, unless they are there",
+		Short: "Make the detector's signing key, your own, and the file of public keys, unless they are there",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config(cmd)
