@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -13,6 +14,7 @@ import (
 	"github.com/estop-project/estop/detector"
 	"github.com/estop-project/estop/pipeline/backtest"
 	"github.com/estop-project/estop/pipeline/node"
+	"github.com/estop-project/estop/pipeline/notify"
 )
 
 // TestEveryProgramBuilds builds the Go programs of the pages. What is only a part of a
@@ -42,7 +44,39 @@ func TestEveryProgramBuilds(t *testing.T) {
 	}
 }
 
-// TestEveryYAMLLoads loads detectors as detectors, whose tests hold, and all else as configurations.
+var (
+	sinks  = regexp.MustCompile(`(?m)^sinks:`)
+	secret = regexp.MustCompile(`/run/secrets/([a-z-]+)`)
+)
+
+func loadConfig(t *testing.T, text string) error {
+	_, err := node.Load(written(t, "estop.yaml", text), nil, nil)
+	return err
+}
+
+// loadSinks loads a file of sinks where each secret is where the file says.
+func loadSinks(t *testing.T, text string) error {
+	text = secret.ReplaceAllStringFunc(text, func(path string) string { return written(t, filepath.Base(path), "secret\n") })
+	_, err := notify.Load(written(t, "sinks.yaml", text), notify.LoadOptions{KeysDir: t.TempDir(), Lookup: func(name string) (string, bool) {
+		if strings.Contains(name, "URL") {
+			return "https://hooks.example.com/x", true
+		}
+		return "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0", true
+	}})
+	return err
+}
+
+func written(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestEveryYAMLLoads loads detectors as detectors, whose tests hold, files of sinks as such, and all else as
+// configurations.
 func TestEveryYAMLLoads(t *testing.T) {
 	for _, page := range pages(t) {
 		for _, b := range read(t, page) {
@@ -61,11 +95,11 @@ func TestEveryYAMLLoads(t *testing.T) {
 				}
 				continue
 			}
-			file := filepath.Join(t.TempDir(), "estop.yaml")
-			if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
-				t.Fatal(err)
+			load := loadConfig
+			if sinks.MatchString(b.text) {
+				load = loadSinks
 			}
-			if _, err := node.Load(file, nil, nil); err != nil {
+			if err := load(t, b.text); err != nil {
 				t.Errorf("%s:%d: %v", page, b.line, err)
 			}
 		}
