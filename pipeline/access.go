@@ -138,7 +138,7 @@ func (w *worker) ask(ctx context.Context, found detector.Detection) bool {
 	found.Graph = placeOf(w.place)
 	ack := w.outputs.add(ctx, w)
 	q := question{found: found, at: w.place, send: func(explained detector.Detection) {
-		w.detect.producer.Produce(ctx, detectionRecord(explained), ack)
+		w.detect.producer.Produce(w.detect.sending, detectionRecord(explained), ack)
 	}}
 	// A worker that is in the map has still to end, and then sends on what it was handed.
 	w.detect.mu.Lock()

@@ -52,6 +52,9 @@ type Detect struct {
 	metrics  *metrics
 	risks    *risks // nil: nobody is told
 	producer *kgo.Client
+	// sending ends when the role gives up. What workers send goes by it and not by a context of their own: a
+	// batch holds records of several workers, and one whose context ends takes the others along.
+	sending context.Context
 
 	mu      sync.Mutex
 	workers map[source]*worker
@@ -117,6 +120,7 @@ func (d *Detect) Run(ctx context.Context) error {
 	defer d.producer.Close()
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	d.sending = work
 	opts := append(consumerOptions(), d.opt.Kafka...)
 	opts = append(opts,
 		kgo.OnPartitionsAssigned(func(_ context.Context, cl *kgo.Client, m map[string][]int32) { d.assigned(work, cl, m) }),

@@ -50,13 +50,25 @@ func (w *worker) save(ctx context.Context, c checkpoint, out *outputs) error {
 		return err
 	}
 	states, marker := w.records(c)
-	if err := w.detect.producer.ProduceSync(ctx, states...).FirstErr(); err != nil {
+	if err := w.keep(ctx, states...); err != nil {
 		return err
 	}
-	if err := w.detect.producer.ProduceSync(ctx, marker).FirstErr(); err != nil {
+	if err := w.keep(ctx, marker); err != nil {
 		return err
 	}
 	return w.commit(ctx, c.next)
+}
+
+// keep writes records to the state topic. They go by the worker's context: once somebody else has the partition, a
+// state that is late must not come after his. Another worker's end takes those along that wait in a batch with its own;
+// they are written again.
+func (w *worker) keep(ctx context.Context, records ...*kgo.Record) error {
+	for {
+		err := w.detect.producer.ProduceSync(ctx, records...).FirstErr()
+		if !errors.Is(err, context.Canceled) || ctx.Err() != nil || w.detect.sending.Err() != nil {
+			return err
+		}
+	}
 }
 
 // wait returns when all outputs are acknowledged.

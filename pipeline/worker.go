@@ -344,7 +344,7 @@ func (w *worker) deadLetter(ctx context.Context, r *kgo.Record, bad *telemetry.B
 
 // send hands a record to the producer. The next checkpoint waits for its acknowledgement.
 func (w *worker) send(ctx context.Context, r *kgo.Record) {
-	w.detect.producer.Produce(ctx, r, w.outputs.add(ctx, w))
+	w.detect.producer.Produce(w.detect.sending, r, w.outputs.add(ctx, w))
 }
 
 // add counts one output more of w, and returns what is to be called when it is acknowledged.
