@@ -28,6 +28,23 @@ func EachRevocation(ctx context.Context, kafka []kgo.Opt, since time.Time, each 
 	})
 }
 
+// Bounds returns where the partitions of a topic begin and end.
+func Bounds(ctx context.Context, admin *kadm.Client, topic string) (starts, ends kadm.ListedOffsets, err error) {
+	if starts, err = admin.ListStartOffsets(ctx, topic); err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot ask where %q begins: %w", topic, err)
+	}
+	if ends, err = admin.ListEndOffsets(ctx, topic); err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot ask where %q ends: %w", topic, err)
+	}
+	return starts, ends, nil
+}
+
 // eachRecord calls each with the records of a topic from a time on, up to those that are there when it begins.
 func eachRecord(ctx context.Context, kafka []kgo.Opt, topic string, since time.Time, each func(*kgo.Record) error) error {
 	cl, err := kgo.NewClient(kafka...)

@@ -92,7 +92,7 @@ func (w *worker) commit(ctx context.Context, next int64) error {
 	var failed error
 	offsets := map[string]map[int32]kgo.EpochOffset{w.topic: {w.partition: {Epoch: -1, Offset: next}}}
 	w.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-		failed = commitError(resp, err)
+		failed = CommitError(resp, err)
 	})
 	if failed != nil {
 		return fmt.Errorf("%w %s/%d at %d: %w", errCommit, w.topic, w.partition, next, failed)
@@ -100,8 +100,8 @@ func (w *worker) commit(ctx context.Context, next int64) error {
 	return nil
 }
 
-// commitError returns the first error of a commit.
-func commitError(resp *kmsg.OffsetCommitResponse, err error) error {
+// CommitError returns the first error of a commit of offsets.
+func CommitError(resp *kmsg.OffsetCommitResponse, err error) error {
 	if err != nil {
 		return err
 	}

@@ -37,17 +37,7 @@ func (l *log) open(ctx context.Context) (*kgo.Client, error) {
 
 func (l *log) catchUp(ctx context.Context, cl *kgo.Client) error {
 	admin := kadm.NewClient(cl)
-	starts, err := admin.ListStartOffsets(ctx, pipeline.TopicChanges)
-	if err == nil {
-		err = starts.Error()
-	}
-	if err != nil {
-		return err
-	}
-	ends, err := admin.ListEndOffsets(ctx, pipeline.TopicChanges)
-	if err == nil {
-		err = ends.Error()
-	}
+	starts, ends, err := pipeline.Bounds(ctx, admin, pipeline.TopicChanges)
 	if err != nil {
 		return err
 	}

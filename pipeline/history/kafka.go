@@ -35,19 +35,9 @@ func OpenKafka(ctx context.Context, opts []kgo.Opt) (*Kafka, error) {
 	}
 	defer cl.Close()
 	admin := kadm.NewClient(cl)
-	starts, err := admin.ListStartOffsets(ctx, pipeline.TopicCalls)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, ends, err := pipeline.Bounds(ctx, admin, pipeline.TopicCalls)
 	if err != nil {
-		return nil, fmt.Errorf("cannot ask where %q begins: %w", pipeline.TopicCalls, err)
-	}
-	ends, err := admin.ListEndOffsets(ctx, pipeline.TopicCalls)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot ask where %q ends: %w", pipeline.TopicCalls, err)
+		return nil, err
 	}
 	k := &Kafka{opts: opts}
 	starts.Each(func(o kadm.ListedOffset) {

@@ -61,9 +61,5 @@ func (m guardMetrics) Collect(to chan<- prometheus.Metric) {
 	gauge(descInFlight, float64(s.InFlight))
 	gauge(descActive, float64(s.Active))
 	gauge(descAge, s.Age.Seconds())
-	stale := 0.0
-	if s.Stale {
-		stale = 1
-	}
-	gauge(descStale, stale)
+	gauge(descStale, flag(s.Stale))
 }

@@ -118,17 +118,7 @@ func (d *DeadLetters) each(ctx context.Context, look bool, f func(Letter) error)
 
 // bounds returns where to begin and where to end, for each partition that has something in between.
 func (d *DeadLetters) bounds(ctx context.Context, admin *kadm.Client) (from, to map[int32]int64, err error) {
-	starts, err := admin.ListStartOffsets(ctx, pipeline.TopicNotifyDLQ)
-	if err == nil {
-		err = starts.Error()
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	ends, err := admin.ListEndOffsets(ctx, pipeline.TopicNotifyDLQ)
-	if err == nil {
-		err = ends.Error()
-	}
+	starts, ends, err := pipeline.Bounds(ctx, admin, pipeline.TopicNotifyDLQ)
 	if err != nil {
 		return nil, nil, err
 	}
