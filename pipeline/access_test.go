@@ -117,7 +117,7 @@ func TestEveryDetectionIsExplainedByTheSnapshotOfItsTime(t *testing.T) {
 	if n := role.Metric("estop_detect_graph_snapshots_total"); n != graphSteps-1 {
 		t.Errorf("%v snapshots are counted, want %d", n, graphSteps-1)
 	}
-	rig.Await(t, 30*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		n := r.Number("SELECT count() FROM detections_once WHERE JSONExtractInt(graph, 'reach', 'resources') = 8 AND JSONExtractString(graph, 'peers', 1, 'agent') = 'peer'")
 		if n != 2 {
 			return fmt.Errorf("%d explanations of the last step are in ClickHouse, want 2", n)
@@ -130,7 +130,7 @@ func TestEveryDetectionIsExplainedByTheSnapshotOfItsTime(t *testing.T) {
 // another tenant, for a checkpoint needs something new.
 func awaitState(t *testing.T, r *rig.Rig, number uint64, at time.Time) {
 	t.Helper()
-	rig.Await(t, 30*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		c := rig.Call("tick", "other", "clock", at)
 		c.Tenant = []byte("other")
 		r.Send(c)

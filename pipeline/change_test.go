@@ -95,13 +95,13 @@ func TestAnEditIsLiveWithinASecondAndABrokenOneIsToldEverywhere(t *testing.T) {
 	}
 
 	replace("loop.yaml", "id: loop\ntitle: broken\nwhen: count(calls, 10s) >\n")
-	rig.Await(t, 20*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if refused() != "1" {
 			return errors.New("the metric knows of no refused file")
 		}
 		return nil
 	})
-	rig.Await(t, 20*time.Second, func() error { // what a process writes is read a little later
+	rig.Await(t, time.Minute, func() error { // what a process writes is read a little later
 		if n := up.Journal.Count("level=ERROR", "refused", "own/loop.yaml:3:"); n != 1 {
 			return fmt.Errorf("the log tells %d times of the mistake and its place", n)
 		}
@@ -121,7 +121,7 @@ func TestAnEditIsLiveWithinASecondAndABrokenOneIsToldEverywhere(t *testing.T) {
 	}
 	replace("loop.yaml", loop("loop", "observe"))
 	replace("canary/loop.yaml", loop("loop", "enforce"))
-	rig.Await(t, 20*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if !strings.Contains(status(), "canary") || refused() != "0" {
 			return errors.New("no canary runs")
 		}

@@ -151,7 +151,7 @@ func TestComplaint09AnExceptionLeavesARecord(t *testing.T) {
 	now := time.Now()
 	r.Send(slices.Concat(loopCalls("nightly-1", now), loopCalls("nightly-2", now), loopCalls("bad", now))...)
 	r.Judged()
-	rig.Await(t, 10*time.Second, func() error { // counted after a batch
+	rig.Await(t, time.Minute, func() error { // counted after a batch
 		if n := role.Metric("estop_detect_excepted_total"); n != 2*breachAt {
 			return fmt.Errorf("%v calls were excused, want %d", n, 2*breachAt)
 		}

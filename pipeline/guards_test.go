@@ -24,7 +24,7 @@ func within(d time.Duration) func(*pipeline.AcksOptions) {
 func registered(t *testing.T, nc *nats.Conn, names ...string) map[string]coverage.Guard {
 	t.Helper()
 	found := map[string]coverage.Guard{}
-	rig.Await(t, 10*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		clear(found)
 		all, err := coverage.Ask(t.Context(), nc, "")
 		for _, g := range all {
@@ -84,7 +84,7 @@ func TestARevocationThatAllKnownGuardsConfirmIsNotRaised(t *testing.T) {
 	if _, err := killer(t, r, nc).Kill(t.Context(), killing("bot")); err != nil {
 		t.Fatal(err)
 	}
-	rig.Await(t, 10*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if n := role.Metric("estop_acks_confirmed_total"); n != 1 {
 			return fmt.Errorf("%v are confirmed", n)
 		}
@@ -160,7 +160,7 @@ func TestTheRegisterOutlivesARestartAndForgetsWhoSaysBye(t *testing.T) {
 	r.Acks()
 	registered(t, nc, "gate-1", "gate-2")
 	left.Close()
-	rig.Await(t, 10*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if all, err := coverage.Ask(t.Context(), nc, "t1"); err != nil || len(all) != 1 || all[0].Guard != "gate-2" {
 			return fmt.Errorf("%v, %v", all, err)
 		}
@@ -177,7 +177,7 @@ func TestTheFirstDeniedCallIsWrittenDown(t *testing.T) {
 	if _, err := killer(t, r, nc).Kill(t.Context(), killing("bot")); err != nil {
 		t.Fatal(err)
 	}
-	rig.Await(t, 10*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if v := g.Check(guardCall("bot")).Verdict; v != guard.Deny {
 			return fmt.Errorf("it gets %v", v)
 		}
@@ -187,7 +187,7 @@ func TestTheFirstDeniedCallIsWrittenDown(t *testing.T) {
 		g.Check(guardCall("bot"))
 	}
 	g.Close()
-	rig.Await(t, 10*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if n := len(rig.Read[revoke.Ack](t, r, pipeline.TopicAcks)); n < 2 {
 			return fmt.Errorf("%d acknowledgements", n)
 		}

@@ -75,7 +75,7 @@ func TestAMadDetectorStopsAtMostTheInterlocksNumberAndAlertsOfTheRest(t *testing
 	if len(waits) != 35 {
 		t.Errorf("%d agents wait for a person, want 35", len(waits))
 	}
-	rig.Await(t, 10*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if n := stopped(g, agents); n != 5 {
 			return fmt.Errorf("the guard denies %d agents", n)
 		}
@@ -120,7 +120,7 @@ func TestATenantLosesAtMostItsShareOfKnownAgents(t *testing.T) {
 	role := r.Detect(rig.Plan(t, loop("mad", "enforce")), options, func(o *pipeline.Options) { census = o.Census })
 	r.Send(quiet...)
 	r.Judged()
-	rig.Await(t, 10*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if n := census.Known("t1"); n != 50 {
 			return fmt.Errorf("%d agents are known", n)
 		}

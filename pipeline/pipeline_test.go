@@ -48,7 +48,7 @@ func guardCall(agent string) *guard.Call { return &guard.Call{Tenant: "t1", Agen
 func awaitDenied(t testing.TB, g *guard.Guard, agent string) guard.Decision {
 	t.Helper()
 	var d guard.Decision
-	rig.Await(t, 30*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if d = g.Check(guardCall(agent)); d.Verdict != guard.Deny {
 			return fmt.Errorf("%s may call: %v", agent, d.Verdict)
 		}
@@ -153,7 +153,7 @@ warmup: {calls: 1, slots: 1}
 	}
 	// A guard that reads a revocation from the stream before it hears it acknowledges twice.
 	var acks []revoke.Ack
-	rig.Await(t, 30*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		acks = slices.DeleteFunc(rig.Read[revoke.Ack](t, r, pipeline.TopicAcks), revoke.Ack.Report)
 		if n := len(ids(acks, func(a revoke.Ack) string { return a.Revocation })); n != agents {
 			return fmt.Errorf("acknowledgements of %d revocations, want %d", n, agents)

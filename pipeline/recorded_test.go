@@ -25,7 +25,7 @@ func TestWhoChangedADetectorIsRecordedOnceOverEditsAndKills(t *testing.T) {
 	await := func(more ...string) {
 		t.Helper()
 		want = append(want, more...)
-		rig.Await(t, 30*time.Second, func() error {
+		rig.Await(t, time.Minute, func() error {
 			var got []string
 			for _, record := range r.Records(pipeline.TopicChanges) {
 				var c detector.ChangeRecord

@@ -107,7 +107,7 @@ when: count(calls, 10s) > 3
 		}
 		return nil
 	}
-	rig.Await(t, 30*time.Second, count)
+	rig.Await(t, time.Minute, count)
 	before := detectionIDs(r.Detections())
 	crash := errors.New("crash")
 	crashing.Crash(crash)

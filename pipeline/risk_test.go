@@ -54,7 +54,7 @@ func TestTheRisksOfAgentsReachTheGates(t *testing.T) {
 	}
 	wants := func(agent string, want revoke.Level) {
 		t.Helper()
-		rig.Await(t, 20*time.Second, func() error {
+		rig.Await(t, time.Minute, func() error {
 			if got := f.Of("t1", agent); got.Level != want {
 				return fmt.Errorf("the risk of %s is %v, want %s", agent, got, want)
 			}

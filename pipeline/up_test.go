@@ -178,7 +178,7 @@ func TestAFolderOfDetectorsIsReloadedAndABrokenFileKeepsItsOldVersion(t *testing
 	g := r.Guard("gate-1")
 	reloaded := func(detectors string) {
 		t.Helper()
-		rig.Await(t, 20*time.Second, func() error {
+		rig.Await(t, time.Minute, func() error {
 			if up.Journal.Count("detectors reloaded", detectors) == 0 {
 				return fmt.Errorf("not reloaded with %s", detectors)
 			}
@@ -220,7 +220,7 @@ func TestAFolderOfDetectorsIsReloadedAndABrokenFileKeepsItsOldVersion(t *testing
 			t.Fatal(err)
 		}
 	}
-	rig.Await(t, 20*time.Second, func() error {
+	rig.Await(t, time.Minute, func() error {
 		if up.Journal.Count("level=ERROR", "no detector is left") == 0 {
 			return errors.New("nobody says that no detector is left")
 		}

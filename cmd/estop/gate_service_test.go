@@ -122,7 +122,7 @@ func askEnvoy(ts *testscript.TestScript, _ bool, args []string) {
 
 // within tries for a while.
 func within(ts *testscript.TestScript, try func() error) {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := try()
 		if err == nil {

@@ -266,7 +266,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: until TEXT COMMAND…")
 	}
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := ts.Exec(args[1], args[2:]...)
 		if bytes.Contains([]byte(ts.ReadFile("stdout")), []byte(args[0])) {

@@ -279,7 +279,7 @@ func (w *world) kill(tenant, agent string, watch *watch) {
 }
 
 func (w *world) waitFor(f func() bool) {
-	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(w.p.interval / 10) {
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(w.p.interval / 10) {
 		if time.Now().After(deadline) {
 			w.t.Error("no heartbeats")
 			return

@@ -248,7 +248,7 @@ func TestWhatOneOperatorMayNotDoAloneNoConsoleCan(t *testing.T) {
 	// A release under another name: something weaker, or the same for a moment.
 	superseded := g.Stats().Superseded
 	o.send(o.ada, target("acme", "bot", action(revoke.Throttle)))
-	o.send(o.ada, target("acme", "bot", func(r *revoke.Revocation) { r.Until = time.Now().Add(time.Second) }))
+	o.send(o.ada, target("acme", "bot", func(r *revoke.Revocation) { r.Until = time.Now().Add(20 * time.Second) }))
 	o.send(o.detector, target("acme", "bot", action(revoke.Throttle)))
 	eventually(t, func() error { return atLeast(g.Stats().Superseded, superseded+3) })
 	wantVerdict(t, g, call("acme", "bot"), guard.Deny)

@@ -71,12 +71,13 @@ func TestARestartWithoutNATSDeniesWhatWasRevoked(t *testing.T) {
 	g := r.guard("g", inFile(path))
 	r.kill("acme", "bot")
 	r.kill("acme", "free")
-	r.kill("acme", "brief", func(rev *revoke.Revocation) { rev.Until = time.Now().Add(1500 * time.Millisecond) })
+	ends := time.Now().Add(4 * time.Second)
+	r.kill("acme", "brief", func(rev *revoke.Revocation) { rev.Until = ends })
 	eventually(t, has(path, "bot", "brief", "free"))
 	if _, err := r.client.Release(r.ctx(), "acme", revoke.Agent, "free", "test", 0); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(1500 * time.Millisecond) // brief ends
+	time.Sleep(time.Until(ends))
 	if err := g.Close(); err != nil {
 		t.Fatal(err)
 	}
