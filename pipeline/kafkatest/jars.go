@@ -16,6 +16,9 @@ import (
 // errMissing says what this machine lacks to run Apache Kafka.
 var errMissing = errors.New("cannot run Apache Kafka here")
 
+// Jars returns the folder with the broker's jars, for programs that run brokers of their own. The first need downloads them.
+func Jars() (string, error) { return findJars() }
+
 // findJars returns the folder with the broker's jars, which it downloads with mvn at the first need into
 // .cache/kafka/<version>/libs of the module.
 func findJars() (string, error) {
