@@ -23,7 +23,12 @@ type checkpoint struct {
 	origins watermarks
 }
 
-const markerVersion = 3
+// markerVersion is the encoding of markers that this version writes, and oldestMarker the oldest that it reads: that of
+// the version before. See shard.CheckVersion.
+const (
+	markerVersion = 3
+	oldestMarker  = max(markerVersion-1, 3)
+)
 
 var errMarker = errors.New("garbled checkpoint marker")
 
@@ -65,8 +70,11 @@ func appendMarker(b []byte, c checkpoint) []byte {
 
 func parseMarker(b []byte) (checkpoint, error) {
 	c := checkpoint{origins: watermarks{}}
-	if len(b) == 0 || b[0] != markerVersion {
-		return c, fmt.Errorf("%w: %w", errMarker, shard.ErrStateVersion)
+	if len(b) == 0 {
+		return c, errMarker
+	}
+	if err := shard.CheckVersion("a checkpoint marker", b[0], oldestMarker, markerVersion); err != nil {
+		return c, err
 	}
 	b = b[1:]
 	varint := func() int64 {

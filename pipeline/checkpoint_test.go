@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"encoding/hex"
+	"errors"
 	"maps"
 	"math"
 	"testing"
@@ -8,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/estop-project/estop/detector"
+	"github.com/estop-project/estop/pipeline/shard"
 )
 
 func TestAMarkerIsReadBackAsItWasWritten(t *testing.T) {
@@ -25,6 +28,33 @@ func TestAMarkerIsReadBackAsItWasWritten(t *testing.T) {
 		if err != nil || got.next != c.next || !maps.Equal(got.origins, c.origins) {
 			t.Errorf("%+v, %v, want %+v", got, err, c)
 		}
+	}
+}
+
+// A marker of each version that is read, as an estop of that version wrote it. A further version needs a further one.
+func TestTheMarkersOfThisVersionAndTheOneBeforeAreRead(t *testing.T) {
+	written := map[byte]string{
+		3: "038080808080400200010e808080808040808080800800020402080604",
+	}
+	want := checkpoint{next: 1 << 40, origins: watermarks{
+		{exchangedCalls, detector.ByIdentity, 7}: {1 << 40, 1 << 30, 0},
+		{signsOfGroups, detector.ByTenant, 1}:    {4, 3, 2},
+	}}
+	for v := byte(oldestMarker); v <= markerVersion; v++ {
+		b, err := hex.DecodeString(written[v])
+		if err != nil || len(b) == 0 {
+			t.Fatalf("no marker of version %d (%v): this test must hold one of each version that is read", v, err)
+		}
+		if got, err := parseMarker(b); err != nil || got.next != want.next || !maps.Equal(got.origins, want.origins) {
+			t.Errorf("version %d: %+v, %v, want %+v", v, got, err, want)
+		}
+	}
+	if _, err := parseMarker([]byte{markerVersion + 1}); !errors.Is(err, shard.ErrStateVersion) {
+		t.Errorf("the marker of a newer version: %v", err)
+	}
+	one := checkpoint{next: 5, origins: watermarks{{exchangedCalls, detector.ByIdentity, 7}: {9, 8, 6}}}
+	if got, want := hex.EncodeToString(appendMarker(nil, one)), "030a0100010e12100c"; got != want {
+		t.Errorf("a marker is written as %s, in version %d it was %s so far: raise markerVersion, and read the one before too", got, markerVersion, want)
 	}
 }
 

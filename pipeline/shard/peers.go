@@ -436,10 +436,10 @@ func (p *peerRule) appendState(b []byte) []byte {
 
 // load reads what appendState wrote, and returns what was told since the base.
 func (p *peers) load(b []byte, rules []*rule) ([]telling, error) {
-	if len(b) == 0 || b[0] != stateVersion {
-		return nil, ErrStateVersion
+	r, err := versioned(b)
+	if err != nil {
+		return nil, err
 	}
-	r := reader{b: b[1:]}
 	p.baseAt = r.position()
 	p.base = slices.Clone(r.bytes(r.uvarint()))
 	told := r.told()

@@ -47,6 +47,11 @@ func catalogue(t testing.TB) *detector.Plan {
 // of calls reaches all of a shard's branches.
 func every(t testing.TB) *detector.Plan {
 	t.Helper()
+	return plan(t, everyText()...)
+}
+
+// everyText are the detectors of every.
+func everyText() []string {
 	const agents = `
 mode: enforce
 group_by: agent
@@ -140,9 +145,9 @@ warmup: {calls: 5, slots: 2, peers: 3}
 when: rate(calls, 1s) > 2
 quiet: 5s
 `
-	return plan(t, "id: correlated\ntitle: Correlated"+correlated, "id: agents\ntitle: Agents"+agents, "id: identities\ntitle: Identities"+identities,
-		"id: further\ntitle: Further features"+further, "id: parents\ntitle: Parents"+parents, "id: tenants\ntitle: Tenants"+tenants, "id: within\ntitle: Within sessions"+within,
-		"id: pairs\ntitle: Pairs"+pairs, "id: together\ntitle: Together"+together)
+	return []string{"id: correlated\ntitle: Correlated" + correlated, "id: agents\ntitle: Agents" + agents, "id: identities\ntitle: Identities" + identities,
+		"id: further\ntitle: Further features" + further, "id: parents\ntitle: Parents" + parents, "id: tenants\ntitle: Tenants" + tenants, "id: within\ntitle: Within sessions" + within,
+		"id: pairs\ntitle: Pairs" + pairs, "id: together\ntitle: Together" + together}
 }
 
 // t0 begins the calls of a test.

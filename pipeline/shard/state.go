@@ -11,13 +11,6 @@ import (
 	"github.com/estop-project/estop/detector"
 )
 
-// stateVersion is the encoding of an entity that appendState writes. load refuses others.
-const stateVersion = 13
-
-// ErrStateVersion says that a state was written in an encoding that this version does not
-// know: another estop wrote it. Run that version, or delete the state to learn anew.
-var ErrStateVersion = errors.New("unknown version of shard state")
-
 // errState says that a state is cut or garbled.
 var errState = errors.New("garbled shard state")
 
@@ -75,6 +68,9 @@ func (s *Shard) Restore(st EntityState) error {
 			return fmt.Errorf("restore the peers %q: %w", st.Key, err)
 		}
 		s.await(p, told)
+		if st.Value[0] < stateVersion { // so that the version after this one finds none of the one before
+			s.dirtyPeers, p.dirty = append(s.dirtyPeers, p), true
+		}
 		return nil
 	}
 	e := s.entities.get([]byte(st.Key))
@@ -88,6 +84,9 @@ func (s *Shard) Restore(st EntityState) error {
 	}
 	for p := e.peers; p != nil; p = p.wide {
 		s.await(p, told)
+	}
+	if st.Value[0] < stateVersion {
+		s.entities.touch(e)
 	}
 	return nil
 }
@@ -147,10 +146,10 @@ func (e *entity) appendState(b []byte, told []telling) []byte {
 
 // load reads what appendState wrote.
 func (s *Shard) load(e *entity, b []byte) ([]telling, error) {
-	if len(b) == 0 || b[0] != stateVersion {
-		return nil, ErrStateVersion
+	r, err := versioned(b)
+	if err != nil {
+		return nil, err
 	}
-	r := reader{b: b[1:]}
 	e.position = r.position()
 	e.calls, e.first, e.last = int64(r.uvarint()), r.varint(), r.varint()
 	s.loadGroup(e, &r)
@@ -332,8 +331,9 @@ func appendFloat(b []byte, f float64) []byte {
 
 // reader takes values off bytes that are not trusted; after the first error it returns zeros.
 type reader struct {
-	b   []byte
-	err error
+	b       []byte
+	err     error
+	version byte // of the encoding, where it matters
 }
 
 func (r *reader) uvarint() uint64 {
