@@ -61,32 +61,46 @@ func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found
 		d.holdBack(ctx, w, r, fmt.Errorf("%w: the stop concerns an agent that %q protects", revoke.ErrHeldBack, p))
 		return
 	}
-	record, err := d.opt.Signer.Record(r)
-	if err != nil {
-		d.metrics.refused.Inc()
-		d.log.Error("cannot sign a revocation; the agent goes on", "detection", found.ID, "err", err)
-		return
-	}
-	stored, err := d.opt.Publisher.Publish(ctx, record)
-	if errors.Is(err, revoke.ErrOutranked) || errors.Is(err, revoke.ErrShielded) {
+	switch err := d.stop(ctx, w, r); {
+	case err == nil:
+		found.Revocation = r.ID
+		d.metrics.revocations.WithLabelValues(string(r.Action), string(r.Scope)).Inc()
+	case needless(err):
 		// Something stronger is in force, or a person released the target and shields it.
 		d.metrics.needless.Inc()
 		d.log.Info("no revocation for a detection", "detection", found.ID, "why", err)
-		return
-	}
-	if errors.Is(err, revoke.ErrHeldBack) {
+	case errors.Is(err, revoke.ErrHeldBack):
 		d.holdBack(ctx, w, r, err)
-		return
+	default:
+		d.metrics.refused.Inc()
+		d.log.Error("cannot sign a revocation; the agent goes on", "detection", found.ID, "err", err)
 	}
-	found.Revocation = r.ID
+}
+
+// stop signs and publishes r and writes it down. What NATS does not take yet is published again until it does; an error
+// means that r is not to be.
+func (d *Detect) stop(ctx context.Context, w *worker, r revoke.Revocation) error {
+	record, err := d.opt.Signer.Record(r)
+	if err != nil {
+		return err
+	}
+	stored, err := d.opt.Publisher.Publish(ctx, record)
+	if needless(err) || errors.Is(err, revoke.ErrHeldBack) {
+		return err
+	}
 	out := w.outputs
 	out.wg.Add(1)
 	go func() {
 		defer out.wg.Done()
 		d.untilStored(ctx, record, stored, err)
 	}()
-	d.metrics.revocations.WithLabelValues(string(r.Action), string(r.Scope)).Inc()
 	w.send(ctx, RevocationRecord(record))
+	return nil
+}
+
+// needless reports whether err says that there is nothing to stop any more.
+func needless(err error) bool {
+	return errors.Is(err, revoke.ErrOutranked) || errors.Is(err, revoke.ErrShielded)
 }
 
 // concerned are the agents that a stop is known to concern: a session and a chain are those of all members.
@@ -100,10 +114,18 @@ func concerned(scope revoke.Scope, found *detector.Detection) []string {
 // holdBack writes down that a detector did not stop somebody because of the interlock. The detection stays
 // an alert, and a person decides.
 func (d *Detect) holdBack(ctx context.Context, w *worker, r revoke.Revocation, why error) {
+	d.heldBack(r, why)
+	w.send(ctx, heldRecord(r, why))
+}
+
+func (d *Detect) heldBack(r revoke.Revocation, why error) {
 	d.metrics.heldBack.Inc()
 	d.log.Warn("a revocation waits for a person: estop queue", "detection", r.Detection, "detector", r.Detector, "tenant", r.Tenant,
 		"scope", r.Scope, "subject", r.Subject, "why", why)
-	w.send(ctx, DecisionRecord(revoke.Decision{Verdict: revoke.Held, At: r.IssuedAt, Why: why.Error(), Order: r}))
+}
+
+func heldRecord(r revoke.Revocation, why error) *kgo.Record {
+	return DecisionRecord(revoke.Decision{Verdict: revoke.Held, At: r.IssuedAt, Why: why.Error(), Order: r})
 }
 
 // DecisionRecord is a decision about a revocation as it is written to Kafka.
@@ -112,13 +134,21 @@ func DecisionRecord(d revoke.Decision) *kgo.Record {
 }
 
 // untilStored publishes a revocation again until the stream has stored it, for guards that
-// join late. The same record twice is one record.
+// join late. The same record twice is one record. What failed was given back to the interlock, which may
+// have no room for it by now: then it is for a person.
 func (d *Detect) untilStored(ctx context.Context, record revoke.Record, stored *revoke.Stored, err error) {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		if err == nil {
 			err = stored.Wait(ctx)
 		}
-		if err == nil || errors.Is(err, revoke.ErrExpired) || errors.Is(err, revoke.ErrOutranked) || errors.Is(err, revoke.ErrShielded) || ctx.Err() != nil {
+		switch {
+		case err == nil || errors.Is(err, revoke.ErrExpired) || needless(err) || ctx.Err() != nil:
+			return
+		case errors.Is(err, revoke.ErrHeldBack):
+			d.heldBack(record.Revocation, err)
+			if err := d.producer.ProduceSync(d.sending, heldRecord(record.Revocation, err)).FirstErr(); err != nil {
+				d.log.Error("cannot keep that a revocation waits for a person", "revocation", record.ID, "err", err)
+			}
 			return
 		}
 		d.log.Warn("a revocation is not stored yet", "revocation", record.ID, "err", err)

@@ -59,6 +59,7 @@ type worker struct {
 	saving    chan error // non-nil while a checkpoint is on its way
 	counted   shardCounters
 	agents    counting
+	drills    drills
 }
 
 // outputs counts what was sent and not yet acknowledged.
@@ -200,6 +201,10 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 	}
 	if w.topic == TopicExchange {
 		w.exchanged(ctx, r)
+		return
+	}
+	if token, ok := drillToken(r); ok {
+		w.drill(ctx, r, token)
 		return
 	}
 	src := SourceOf(r)

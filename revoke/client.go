@@ -231,15 +231,24 @@ func (c *Client) find(ctx context.Context, target Revocation) (Revocation, error
 // Active returns the revocations in force, releases left out, sorted by tenant, scope and
 // subject. What the verifier refuses is not in force and left out too.
 func (c *Client) Active(ctx context.Context) ([]Revocation, error) {
-	return c.active(ctx, RevokePrefix+".>")
+	return Active(ctx, c.nc, c.o.Verifier, c.o.Clock())
 }
 
 func (c *Client) active(ctx context.Context, filter string) ([]Revocation, error) {
+	return active(ctx, c.nc, filter, c.o.Verifier, c.o.Clock())
+}
+
+// Active is Client.Active for whoever only looks: it takes the public keys alone, and changes nothing on the server.
+func Active(ctx context.Context, nc *nats.Conn, v Verifier, now time.Time) ([]Revocation, error) {
+	return active(ctx, nc, RevokePrefix+".>", v, now)
+}
+
+func active(ctx context.Context, nc *nats.Conn, filter string, v Verifier, now time.Time) ([]Revocation, error) {
 	last := make(map[string]Revocation)
-	_, err := ReadStream(ctx, c.nc, filter, 1, func(m StreamMessage) error {
+	_, err := ReadStream(ctx, nc, filter, 1, func(m StreamMessage) error {
 		// A message that replaced an earlier one while we read comes later: it wins.
 		delete(last, m.Subject)
-		r, ok := c.o.Verifier.genuine(m.Subject, m.Token, c.o.Clock())
+		r, ok := v.genuine(m.Subject, m.Token, now)
 		if ok && r.Action != Release {
 			last[m.Subject] = r
 		}
@@ -248,38 +257,16 @@ func (c *Client) active(ctx context.Context, filter string) ([]Revocation, error
 	if err != nil {
 		return nil, err
 	}
-	active := make([]Revocation, 0, len(last))
+	all := make([]Revocation, 0, len(last))
 	for _, r := range last {
-		active = append(active, r)
+		all = append(all, r)
 	}
-	slices.SortFunc(active, func(a, b Revocation) int { return strings.Compare(sortKey(a), sortKey(b)) })
-	return active, nil
+	slices.SortFunc(all, func(a, b Revocation) int { return strings.Compare(sortKey(a), sortKey(b)) })
+	return all, nil
 }
 
 func sortKey(r Revocation) string {
 	return r.Tenant + "\x00" + string(r.Scope) + "\x00" + r.Subject
-}
-
-// Drill fires a revocation that stops nobody through the whole way: it names a session
-// that no call has. It returns the acknowledgements of the guards that serve the tenant,
-// as Kill does, and ends by itself after a minute.
-func (c *Client) Drill(ctx context.Context, tenant string) ([]Ack, error) {
-	rec, err := c.DrillRecord(tenant, "")
-	if err != nil {
-		return nil, err
-	}
-	return c.Send(ctx, rec)
-}
-
-// DrillPrefix is how the sessions that drills stop begin.
-const DrillPrefix = "estop-drill-"
-
-// DrillRecord makes and signs what Drill sends. kind is put into the name of the session.
-func (c *Client) DrillRecord(tenant, kind string) (Record, error) {
-	return c.Record(Revocation{
-		Tenant: tenant, Scope: Session, Subject: DrillPrefix + kind + rand.Text(), Action: Revoke,
-		Until: c.o.Clock().Add(time.Minute), Reason: "drill: this stops nobody",
-	})
 }
 
 // ackWaiter keeps the first acknowledgement of each guard for one revocation.

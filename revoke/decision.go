@@ -13,6 +13,9 @@ const (
 	Proposed  Verdict = "proposed"  // a person ordered what takes two; it waits for the second
 	Alone     Verdict = "alone"     // a person did in an emergency what takes two otherwise
 
+	// Drilled is that somebody has tried the guards; Why says what came of it.
+	Drilled Verdict = "drilled"
+
 	// Unconfirmed is no decision of anybody's: it was published, and not all guards acknowledged it.
 	Unconfirmed Verdict = "unconfirmed"
 )

@@ -78,8 +78,9 @@ func (h *held) close() {
 	}
 }
 
-// take notes r, or refuses it with ErrOutranked, ErrShielded, ErrHeldBack or ErrUnapproved.
-func (h *held) take(r Revocation, rules Rules, now time.Time) error {
+// take notes r, or refuses it with ErrOutranked, ErrShielded, ErrHeldBack or ErrUnapproved. What could not be sent after all is
+// undone: it stops nobody.
+func (h *held) take(r Revocation, rules Rules, now time.Time) (undo func(), err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	old, ok := h.targets[Subject(r)]
@@ -87,20 +88,37 @@ func (h *held) take(r Revocation, rules Rules, now time.Time) error {
 	case !ok || !now.Before(old.Until):
 	case r.Initiator == Admin:
 		if rules.Guarded() && r.ApprovedBy == "" && r.Weakens(old) {
-			return fmt.Errorf("%w: it would weaken what is in force until %v (%s)", ErrUnapproved, old.Until, old.ID)
+			return nil, fmt.Errorf("%w: it would weaken what is in force until %v (%s)", ErrUnapproved, old.Until, old.ID)
 		}
 	case shields(old, r, now):
-		return fmt.Errorf("%w: %s", ErrShielded, old.ID)
+		return nil, fmt.Errorf("%w: %s", ErrShielded, old.ID)
 	case outranks(old, r):
-		return fmt.Errorf("%w: %s", ErrOutranked, old.ID)
+		return nil, fmt.Errorf("%w: %s", ErrOutranked, old.ID)
 	}
+	counted := 0
 	if h.interlock != nil {
-		if err := h.interlock.take(r, now); err != nil {
-			return err
+		if counted, err = h.interlock.take(r, now); err != nil {
+			return nil, err
 		}
 	}
 	h.put(r, now)
-	return nil
+	return func() { h.undo(r, old, ok, counted) }, nil
+}
+
+// undo takes back what take noted of r, unless somebody else has said something about its target since.
+func (h *held) undo(r, old Revocation, was bool, counted int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.targets[Subject(r)].ID != r.ID {
+		return
+	}
+	delete(h.targets, Subject(r))
+	if was {
+		h.targets[Subject(r)] = old
+	}
+	if h.interlock != nil {
+		h.interlock.giveBack(r, counted)
+	}
 }
 
 func (h *held) note(r Revocation, now time.Time) {

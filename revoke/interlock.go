@@ -133,13 +133,13 @@ func (i *Interlock) Note(r Revocation, now time.Time) {
 	i.count(r, r.IssuedAt)
 }
 
-// take counts r, or refuses it with ErrHeldBack.
-func (i *Interlock) take(r Revocation, now time.Time) error {
+// take counts r, or refuses it with ErrHeldBack. counted says by how much, for giveBack.
+func (i *Interlock) take(r Revocation, now time.Time) (counted int, err error) {
 	if !automatic(r) {
-		return nil
+		return 0, nil
 	}
 	if err := i.protect(r); err != nil {
-		return err
+		return 0, err
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -149,17 +149,37 @@ func (i *Interlock) take(r Revocation, now time.Time) error {
 		weight -= i.stops[old-i.dropped].weight
 	}
 	if weight <= 0 { // it is stopped already
-		return nil
+		return 0, nil
 	}
 	if n := i.opt.Targets; n > 0 && i.total+weight > n {
-		return fmt.Errorf("%w: detectors may stop %d targets in %v, and have stopped %d", ErrHeldBack, n, i.opt.Window, i.total)
+		return 0, fmt.Errorf("%w: detectors may stop %d targets in %v, and have stopped %d", ErrHeldBack, n, i.opt.Window, i.total)
 	}
 	if n, ok := i.tenantLimit(r.Tenant); ok && i.tenants[r.Tenant]+weight > n {
-		return fmt.Errorf("%w: detectors may stop %d agents of tenant %q in %v, %d known at the last count, and have stopped %d",
+		return 0, fmt.Errorf("%w: detectors may stop %d agents of tenant %q in %v, %d known at the last count, and have stopped %d",
 			ErrHeldBack, n, r.Tenant, i.opt.Window, i.opt.Known(r.Tenant), i.tenants[r.Tenant])
 	}
 	i.count(r, now)
-	return nil
+	return weight, nil
+}
+
+// giveBack takes out what take counted for r, which was not sent after all.
+func (i *Interlock) giveBack(r Revocation, counted int) {
+	if counted == 0 {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n, ok := i.at[Subject(r)]
+	if !ok {
+		return // it has left the window meanwhile
+	}
+	if i.stops[n-i.dropped].weight -= counted; i.stops[n-i.dropped].weight == 0 {
+		delete(i.at, Subject(r)) // the next stop of it is a new one
+	}
+	i.total -= counted
+	if i.tenants[r.Tenant] -= counted; i.tenants[r.Tenant] == 0 {
+		delete(i.tenants, r.Tenant)
+	}
 }
 
 // protect refuses what names a protected agent, and a whole tenant that has some.
@@ -220,7 +240,9 @@ func (i *Interlock) forget(now time.Time) {
 	gone := 0
 	for gone < len(i.stops) && now.Sub(i.stops[gone].at) >= i.opt.Window {
 		s := i.stops[gone]
-		delete(i.at, s.subject)
+		if i.at[s.subject] == i.dropped+gone {
+			delete(i.at, s.subject)
+		}
 		i.total -= s.weight
 		if i.tenants[s.tenant] -= s.weight; i.tenants[s.tenant] == 0 {
 			delete(i.tenants, s.tenant)
@@ -230,8 +252,8 @@ func (i *Interlock) forget(now time.Time) {
 	i.stops, i.dropped = i.stops[gone:], i.dropped+gone
 }
 
-// automatic reports whether a detector stops somebody by r.
-func automatic(r Revocation) bool { return r.Initiator != Admin && r.Action != Release }
+// automatic reports whether a detector stops somebody by r. A drill stops nobody.
+func automatic(r Revocation) bool { return r.Initiator != Admin && r.Action != Release && !IsDrill(r) }
 
 // Stopped returns how much detectors have stopped in the window that ends now.
 func (i *Interlock) Stopped(now time.Time) int {

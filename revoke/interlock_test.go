@@ -31,7 +31,7 @@ func TestADetectorGoneMadStopsAtMostTheInterlocksNumber(t *testing.T) {
 	i := interlock(t, InterlockOptions{Targets: 20})
 	stopped := 0
 	for n := range 1000 {
-		err := i.take(byDetector(fmt.Sprint("tenant", n%7), Agent, fmt.Sprint("agent", n)), noon.Add(time.Duration(n)*time.Millisecond))
+		_, err := i.take(byDetector(fmt.Sprint("tenant", n%7), Agent, fmt.Sprint("agent", n)), noon.Add(time.Duration(n)*time.Millisecond))
 		if err == nil {
 			stopped++
 		} else if !errors.Is(err, ErrHeldBack) {
@@ -41,7 +41,7 @@ func TestADetectorGoneMadStopsAtMostTheInterlocksNumber(t *testing.T) {
 	if stopped != 20 {
 		t.Errorf("stopped %d", stopped)
 	}
-	if err := i.take(byDetector("tenant0", Agent, "late"), noon.Add(10*time.Minute+time.Second)); err != nil {
+	if _, err := i.take(byDetector("tenant0", Agent, "late"), noon.Add(10*time.Minute+time.Second)); err != nil {
 		t.Errorf("after the window: %v", err)
 	}
 }
@@ -54,7 +54,7 @@ func TestNoWindowHoldsMoreThanTheNumber(t *testing.T) {
 	now := noon
 	for n := range 5000 {
 		now = now.Add(time.Duration(random.IntN(int(20 * time.Second))))
-		if i.take(byDetector("acme", Agent, fmt.Sprint("agent", n)), now) == nil {
+		if _, err := i.take(byDetector("acme", Agent, fmt.Sprint("agent", n)), now); err == nil {
 			taken = append(taken, now)
 		}
 	}
@@ -71,7 +71,7 @@ func TestNoWindowHoldsMoreThanTheNumber(t *testing.T) {
 func TestATargetIsCountedOnce(t *testing.T) {
 	i := interlock(t, InterlockOptions{Targets: 2})
 	for n := range 10 {
-		if err := i.take(byDetector("acme", Agent, "bot"), noon.Add(time.Duration(n)*time.Second)); err != nil {
+		if _, err := i.take(byDetector("acme", Agent, "bot"), noon.Add(time.Duration(n)*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestATenantLosesAtMostItsShare(t *testing.T) {
 		i := interlock(t, InterlockOptions{TenantPercent: 10, TenantLeast: 3, Known: func(tenant string) int { return known[tenant] }})
 		stopped := 0
 		for n := range 50 {
-			if i.take(byDetector(tenant, Agent, fmt.Sprint("agent", n)), noon) == nil {
+			if _, err := i.take(byDetector(tenant, Agent, fmt.Sprint("agent", n)), noon); err == nil {
 				stopped++
 			}
 		}
@@ -99,7 +99,7 @@ func TestATenantLosesAtMostItsShare(t *testing.T) {
 
 func TestAWholeTenantCountsAsAllItsAgents(t *testing.T) {
 	i := interlock(t, InterlockOptions{Targets: 20, Known: func(string) int { return 21 }})
-	if err := i.take(byDetector("acme", Tenant, "acme"), noon); !errors.Is(err, ErrHeldBack) {
+	if _, err := i.take(byDetector("acme", Tenant, "acme"), noon); !errors.Is(err, ErrHeldBack) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -109,7 +109,7 @@ func TestPeopleAreNotBound(t *testing.T) {
 	for n := range 5 {
 		r := byDetector("acme", Agent, fmt.Sprint("agent", n))
 		r.Initiator = Admin
-		if err := i.take(r, noon); err != nil {
+		if _, err := i.take(r, noon); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,7 +118,7 @@ func TestPeopleAreNotBound(t *testing.T) {
 	}
 	release := byDetector("acme", Agent, "agent0")
 	release.Action = Release
-	if err := i.take(release, noon); err != nil {
+	if _, err := i.take(release, noon); err != nil {
 		t.Errorf("a release is held back: %v", err)
 	}
 }
@@ -142,7 +142,7 @@ func TestTheProtectedAreNeverStoppedByDetectors(t *testing.T) {
 		{byDetector("globex", Agent, "payroll-1"), false},
 		{byDetector("acme", Session, "payroll-1"), false}, // a session is no agent
 	} {
-		if err := i.take(c.r, noon); errors.Is(err, ErrHeldBack) != c.held {
+		if _, err := i.take(c.r, noon); errors.Is(err, ErrHeldBack) != c.held {
 			t.Errorf("%s %s/%s: %v", c.r.Scope, c.r.Tenant, c.r.Subject, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestWhatOthersStoppedCounts(t *testing.T) {
 	for n := range 3 {
 		i.Note(byDetector("acme", Agent, fmt.Sprint("theirs", n)), noon)
 	}
-	if err := i.take(byDetector("acme", Agent, "ours"), noon.Add(time.Second)); !errors.Is(err, ErrHeldBack) {
+	if _, err := i.take(byDetector("acme", Agent, "ours"), noon.Add(time.Second)); !errors.Is(err, ErrHeldBack) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -164,8 +164,61 @@ func TestWhatOthersStoppedCounts(t *testing.T) {
 func TestWhatOthersStoppedLongAgoDoesNotCount(t *testing.T) {
 	i := interlock(t, InterlockOptions{Targets: 1})
 	i.Note(byDetector("acme", Agent, "for a day"), noon.Add(10*time.Minute))
-	if err := i.take(byDetector("acme", Agent, "bot"), noon.Add(10*time.Minute)); err != nil {
+	if _, err := i.take(byDetector("acme", Agent, "bot"), noon.Add(10*time.Minute)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWhatIsGivenBackLeavesRoomForAnother(t *testing.T) {
+	i := interlock(t, InterlockOptions{Targets: 2, TenantPercent: 100, TenantLeast: 2})
+	take := func(agent string, at time.Time) (Revocation, int, error) {
+		r := byDetector("acme", Agent, agent)
+		counted, err := i.take(r, at)
+		return r, counted, err
+	}
+	first, counted, err := take("first", noon)
+	if err != nil || counted != 1 {
+		t.Fatalf("counted %d, %v", counted, err)
+	}
+	if _, again, err := take("first", noon.Add(time.Second)); err != nil || again != 0 {
+		t.Fatalf("the same one again: counted %d, %v", again, err)
+	}
+	i.giveBack(first, counted)
+	if n := i.Stopped(noon); n != 0 {
+		t.Errorf("counted %d after it was given back", n)
+	}
+	late := noon.Add(9 * time.Minute)
+	for _, agent := range []string{"first", "second"} {
+		if _, _, err := take(agent, late); err != nil {
+			t.Errorf("%s: %v", agent, err)
+		}
+	}
+	// It counts from when it was sent, not from the attempt before.
+	if _, _, err := take("third", noon.Add(11*time.Minute)); !errors.Is(err, ErrHeldBack) {
+		t.Errorf("the third: %v", err)
+	}
+	if n := i.Stopped(late.Add(10 * time.Minute)); n != 0 {
+		t.Errorf("counted %d after the window", n)
+	}
+}
+
+func TestADrillCountsAgainstNoLimit(t *testing.T) {
+	i := interlock(t, InterlockOptions{Targets: 1, Protected: []string{"acme/*"}})
+	for n := range 5 {
+		r := byDetector("acme", Session, fmt.Sprint(DrillPrefix, n))
+		r.Detector = DrillDetector
+		if _, err := i.take(r, noon); err != nil {
+			t.Fatal(err)
+		}
+		i.Note(r, noon)
+	}
+	if n := i.Stopped(noon); n != 0 {
+		t.Errorf("counted %d", n)
+	}
+	// The name that an agent gives its session makes no drill of it.
+	r := byDetector("acme", Session, DrillPrefix+"mine")
+	if _, err := i.take(r, noon); err != nil || i.Stopped(noon) != 1 {
+		t.Errorf("%v, counted %d", err, i.Stopped(noon))
 	}
 }
 

@@ -72,6 +72,9 @@ func (p *Publisher) SetVerifier(ctx context.Context, v Verifier) error {
 	return p.held.read(ctx)
 }
 
+// Verifier returns the keys that the publisher trusts now, and the rules that it holds to.
+func (p *Publisher) Verifier() Verifier { return *p.verifier.Load() }
+
 // Close ends the publisher's subscriptions. The connection stays open.
 func (p *Publisher) Close() {
 	p.js.CleanupPublisher()
@@ -122,13 +125,15 @@ func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
 	if err := p.allowed(rec.Revocation); err != nil {
 		return nil, err // a person reads it
 	}
-	if err := p.held.take(rec.Revocation, p.verifier.Load().Rules, p.clock()); errors.Is(err, ErrHeldBack) {
+	undo, err := p.held.take(rec.Revocation, p.verifier.Load().Rules, p.clock())
+	if errors.Is(err, ErrHeldBack) {
 		return nil, err // a person reads it
 	} else if err != nil {
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
 	}
 	future, err := p.js.PublishMsgAsync(message(rec, left))
 	if err != nil {
+		undo()
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
 	}
 	return &Stored{future}, nil

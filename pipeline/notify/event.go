@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -112,9 +111,7 @@ func (e *Event) isGlobal() bool {
 	return e.Revocation != nil && e.Revocation.Scope == revoke.Global || e.Decision != nil && e.Decision.Order.Scope == revoke.Global
 }
 
-// isDrill reports whether an event is of a rehearsal. Only a person starts those: the names that an
-// agent gives itself must not keep it out of the news.
+// isDrill reports whether an event is of a rehearsal, and no news. That a guard did not confirm one is.
 func (e *Event) isDrill() bool {
-	r := e.Revocation
-	return r != nil && r.Initiator == revoke.Admin && r.Scope == revoke.Session && strings.HasPrefix(r.Subject, "estop-drill-")
+	return e.Revocation != nil && revoke.IsDrill(*e.Revocation) || e.Decision != nil && e.Decision.Verdict == revoke.Drilled
 }
