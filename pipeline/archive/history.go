@@ -30,6 +30,14 @@ type CallsQuery struct {
 	Tenant string
 	Until  time.Time // by the calls' own time
 	Before time.Time // that had come to Kafka by then, and not later
+	Agent  string
+	Span   *Span
+}
+
+// Span is a stretch of a partition, the last offset included.
+type Span struct {
+	LogPartition
+	First, Last int64
 }
 
 // where returns the condition and its parameters.
@@ -44,6 +52,13 @@ func (q CallsQuery) where() (string, []any) {
 	}
 	if !q.Before.IsZero() {
 		terms, args = append(terms, "ingested_at <= fromUnixTimestamp64Milli(toInt64(@before))"), append(args, clickhouse.Named("before", q.Before.UnixMilli()))
+	}
+	if q.Agent != "" {
+		terms, args = append(terms, "agent = @agent"), append(args, clickhouse.Named("agent", q.Agent))
+	}
+	if s := q.Span; s != nil {
+		terms = append(terms, "log = @log AND partition = @partition AND offset BETWEEN @first AND @last")
+		args = append(args, clickhouse.Named("log", s.Log), clickhouse.Named("partition", s.Partition), clickhouse.Named("first", s.First), clickhouse.Named("last", s.Last))
 	}
 	if len(terms) == 0 {
 		return "", nil
