@@ -25,7 +25,7 @@ type appender struct {
 }
 
 func (c *Cluster) newAppender() (*appender, error) {
-	client, err := kgo.NewClient(slices.Concat(c.seeds(), pipeline.ProducerOptions())...)
+	client, err := kgo.NewClient(slices.Concat(c.kafka.seeds(), pipeline.ProducerOptions())...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a producer: %w", err)
 	}

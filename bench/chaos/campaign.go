@@ -16,14 +16,14 @@ import (
 
 // Options say what a campaign is.
 type Options struct {
-	Seed      uint64
-	Span      time.Duration // of the faults
-	Estop     string        // the binary
-	Rate      int           // honest calls a second; 0: 100
-	Breaches  int           // a minute; 0: 60
-	KillEvery time.Duration // only kill detect processes, so often; 0: the schedule of the seed
-	Dir       string        // is kept; empty: a temporary folder, which is removed
-	Journal   *slog.Logger
+	Seed     uint64
+	Span     time.Duration // of the faults
+	Estop    string        // the binary
+	Rate     int           // honest calls a second; 0: 100
+	Breaches int           // a minute; 0: 60
+	Faults   []Fault       // in place of the schedule of the seed; nil: that one
+	Dir      string        // is kept; empty: a temporary folder, which is removed
+	Journal  *slog.Logger
 }
 
 // Outcome is what a campaign came to.
@@ -67,9 +67,9 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 
 // campaign is what happens once the installation runs.
 func (c *Cluster) campaign(ctx context.Context, o Options) (*Outcome, error) {
-	out := &Outcome{Faults: Schedule(o.Seed, o.Span)}
-	if o.KillEvery > 0 {
-		out.Faults = Killing(o.KillEvery, o.Span)
+	out := &Outcome{Faults: o.Faults}
+	if out.Faults == nil {
+		out.Faults = Schedule(o.Seed, o.Span)
 	}
 	cast := newCast(o.Seed, o.Span, o.Rate, o.Breaches)
 	w, err := c.openWatch(ctx, o.Seed, cast)

@@ -2,7 +2,9 @@ package chaos
 
 import (
 	"cmp"
+	"embed"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -11,39 +13,17 @@ import (
 	"github.com/estop-project/estop/revoke"
 )
 
-// Detectors are those of a campaign, by file name. Each group of calls has one agent, so the exchange keeps their
-// order whatever fails, and an undisturbed replay finds the same.
-var Detectors = map[string]string{
-	"deletions.yaml": `id: deletions
-title: An agent deletes more than agents of this campaign ever do
-severity: high
-mode: enforce
-group_by: agent
-match: {action: doc.delete}
-when: count(calls, 10s) > 3
-response: {action: revoke, scope: agent, for: 4h}
-`,
-	"exports.yaml": `id: exports
-title: A session exports more than sessions of this campaign ever do
-severity: high
-mode: enforce
-group_by: session
-match: {action: doc.export}
-when: count(calls, 10s) > 3
-response: {action: revoke, scope: session, for: 4h}
-`,
-	"spree.yaml": `id: spree
-title: An agent turns to one new resource after another
-severity: high
-mode: enforce
-group_by: agent
-match: {action: doc.read}
-baseline: [{feature: new(resource)}]
-slot: 10s
-budget: 1 per 1000 agent-days
-warmup: {calls: 100, slots: 20}
-response: {action: revoke, scope: agent, for: 4h}
-`,
+//go:embed detectors
+var embedded embed.FS
+
+// detectorFiles are the detectors of a campaign. The calls of each entity that they group by have one agent, so the
+// exchange keeps their order whatever fails, and an undisturbed replay finds the same.
+func detectorFiles() fs.FS {
+	files, err := fs.Sub(embedded, "detectors")
+	if err != nil {
+		panic(err) // the name is a constant
+	}
+	return files
 }
 
 // Suspect is one who breaks a detector, or an honest one of whom guards are asked too.

@@ -86,13 +86,8 @@ func (c *Cluster) newRoles() error {
 		return err
 	}
 	detectors := filepath.Join(home, "detectors")
-	if err := os.MkdirAll(detectors, 0o700); err != nil {
-		return fmt.Errorf("cannot make the folder of detectors: %w", err)
-	}
-	for name, text := range Detectors {
-		if err := os.WriteFile(filepath.Join(detectors, name), []byte(text), 0o600); err != nil {
-			return fmt.Errorf("cannot write a detector: %w", err)
-		}
+	if err := os.CopyFS(detectors, detectorFiles()); err != nil {
+		return fmt.Errorf("cannot write the detectors: %w", err)
 	}
 	environ := append(os.Environ(),
 		"ESTOP_DIR="+home, "ESTOP_HTTP_ADDR=", "ESTOP_DETECTORS_CATALOG=false", "ESTOP_DETECTORS_DIR="+detectors,
@@ -144,7 +139,7 @@ func (c *Cluster) startTier(tier string) error {
 }
 
 func (c *Cluster) kafkaReady(ctx context.Context) error {
-	cl, err := kgo.NewClient(append(c.seeds(), kgo.RequestRetries(0), kgo.DialTimeout(time.Second))...)
+	cl, err := kgo.NewClient(append(c.kafka.seeds(), kgo.RequestRetries(0), kgo.DialTimeout(time.Second))...)
 	if err != nil {
 		return err
 	}
@@ -180,8 +175,6 @@ func (c *Cluster) clickhouseReady(ctx context.Context) error {
 	}
 	return conn.Close()
 }
-
-func (c *Cluster) seeds() []kgo.Opt { return []kgo.Opt{kgo.SeedBrokers(c.kafka.addrs...)} }
 
 // all are the processes, servers first.
 func (c *Cluster) all() []*process {

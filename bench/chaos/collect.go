@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -34,8 +33,8 @@ var tables = []struct{ topic, table, id string }{
 }
 
 // behind says how far a group is from the ends of topics; "" if it is there.
-func (c *Cluster) behind(ctx context.Context, group string, topics ...string) (string, error) {
-	cl, err := kgo.NewClient(c.seeds()...)
+func (k *kafkaCluster) behind(ctx context.Context, group string, topics ...string) (string, error) {
+	cl, err := kgo.NewClient(k.seeds()...)
 	if err != nil {
 		return "", err
 	}
@@ -72,8 +71,8 @@ func bounds(ctx context.Context, admin *kadm.Client, topics []string) (starts, e
 }
 
 // records returns all records of a topic, those of each partition in order.
-func (c *Cluster) records(ctx context.Context, topic string) ([]*kgo.Record, error) {
-	cl, err := kgo.NewClient(c.seeds()...)
+func (k *kafkaCluster) records(ctx context.Context, topic string) ([]*kgo.Record, error) {
+	cl, err := kgo.NewClient(k.seeds()...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a Kafka client: %w", err)
 	}
@@ -89,7 +88,7 @@ func (c *Cluster) records(ctx context.Context, topic string) ([]*kgo.Record, err
 			left[end.Partition], from[end.Partition] = end.Offset, kgo.NewOffset().At(s.Offset)
 		}
 	})
-	reader, err := kgo.NewClient(append(c.seeds(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+	reader, err := kgo.NewClient(append(k.seeds(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
 		kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a Kafka client: %w", err)
@@ -132,7 +131,7 @@ func (c *Cluster) collect(ctx context.Context, h *check.History) error {
 	}
 	defer store.Close()
 	for _, t := range tables {
-		records, err := c.records(ctx, t.topic)
+		records, err := c.kafka.records(ctx, t.topic)
 		if err != nil {
 			return err
 		}
@@ -148,11 +147,11 @@ func (c *Cluster) collect(ctx context.Context, h *check.History) error {
 			return err
 		}
 		h.Topics = append(h.Topics, topic)
-		if err := c.decisions(h, t.topic, records); err != nil {
+		if err := addDecisions(h, t.topic, records); err != nil {
 			return err
 		}
 	}
-	h.Reference, err = c.reference(ctx)
+	h.Reference, err = c.kafka.reference(ctx)
 	return err
 }
 
@@ -194,8 +193,8 @@ func rows(ctx context.Context, store ch.Conn, table, id string) ([]check.Row, er
 	return all, found.Err()
 }
 
-// decisions takes detections and revocations into the history.
-func (c *Cluster) decisions(h *check.History, topic string, records []*kgo.Record) error {
+// addDecisions takes detections and revocations into the history.
+func addDecisions(h *check.History, topic string, records []*kgo.Record) error {
 	switch topic {
 	case pipeline.TopicDetections:
 		all, err := read[detector.Detection](records)
@@ -230,12 +229,12 @@ func detection(d *detector.Detection) check.Detection {
 }
 
 // reference is what an undisturbed replay of the log of calls finds, by the code of estop backtest.
-func (c *Cluster) reference(ctx context.Context) ([]check.Detection, error) {
-	log, err := history.OpenKafka(ctx, c.seeds())
+func (k *kafkaCluster) reference(ctx context.Context) ([]check.Detection, error) {
+	log, err := history.OpenKafka(ctx, k.seeds())
 	if err != nil {
 		return nil, err
 	}
-	set, errs := detector.LoadDir(filepath.Join(c.dir, "estop", "detectors"))
+	set, errs := detector.Load(detectorFiles())
 	if err := errs.Err(); err != nil {
 		return nil, fmt.Errorf("cannot load the detectors: %w", err)
 	}
@@ -260,7 +259,7 @@ func (c *Cluster) recovered(ctx context.Context, groups map[string][]string) (be
 	for group, topics := range groups {
 		last := ""
 		err := until(ctx, max(time.Second, time.Until(end)), "group "+group+" is at the end", func(ctx context.Context) error {
-			text, err := c.behind(ctx, group, topics...)
+			text, err := c.kafka.behind(ctx, group, topics...)
 			if err == nil && text != "" {
 				err = errors.New(text)
 			}

@@ -2,12 +2,18 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/embedded/faultproxy"
 )
 
@@ -43,6 +49,9 @@ func (c *Cluster) fault(ctx context.Context, f Fault, proxy *faultproxy.Proxy) e
 	if f.Target == network {
 		harm(ctx, f, proxy)
 		return nil
+	}
+	if f.Target == decisions {
+		return c.refuse(ctx, f.For)
 	}
 	if f.Kind == Rolling {
 		for _, p := range c.tiers[f.Target] {
@@ -119,6 +128,34 @@ func harm(ctx context.Context, f Fault, proxy *faultproxy.Proxy) {
 		sleep(ctx, f.For)
 		proxy.Set(faultproxy.Faults{})
 	}
+}
+
+// refuse lets Kafka want all replicas for a record of a detection or a revocation for a while: where a broker is away it
+// takes none of them, and goes on with all other topics. Whoever takes such a record for written before it is loses it here.
+func (c *Cluster) refuse(ctx context.Context, d time.Duration) error {
+	if err := c.wantReplicas(ctx, kadm.SetConfig, brokers); err != nil {
+		return err
+	}
+	sleep(ctx, d)
+	return c.wantReplicas(ctx, kadm.DeleteConfig, 0)
+}
+
+// wantReplicas changes how many replicas must have a record of a decision before it is acknowledged.
+func (c *Cluster) wantReplicas(ctx context.Context, op kadm.IncrementalOp, n int) error {
+	cl, err := kgo.NewClient(c.kafka.seeds()...)
+	if err != nil {
+		return fmt.Errorf("cannot make a Kafka client: %w", err)
+	}
+	defer cl.Close()
+	value := strconv.Itoa(n)
+	change := kadm.AlterConfig{Op: op, Name: "min.insync.replicas", Value: &value}
+	return until(ctx, recoverLimit, "Kafka changes a topic", func(ctx context.Context) error {
+		answers, err := kadm.NewClient(cl).AlterTopicConfigs(ctx, []kadm.AlterConfig{change}, pipeline.TopicDetections, pipeline.TopicRevocations)
+		for _, a := range answers {
+			err = errors.Join(err, a.Err)
+		}
+		return err
+	})
 }
 
 // sleep reports whether it slept to the end.

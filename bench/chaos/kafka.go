@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/estop-project/estop/pipeline/embedded/freeport"
 	"github.com/estop-project/estop/pipeline/kafkatest"
 )
@@ -65,6 +67,9 @@ func (c *Cluster) newKafka() (*kafkaCluster, error) {
 	}
 	return k, nil
 }
+
+// seeds are the options of every client.
+func (k *kafkaCluster) seeds() []kgo.Opt { return []kgo.Opt{kgo.SeedBrokers(k.addrs...)} }
 
 func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 

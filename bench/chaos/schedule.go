@@ -18,6 +18,7 @@ const (
 	Restart FaultKind = "restart"         // SIGTERM, and started again at once
 	Rolling FaultKind = "rolling restart" // of a whole tier, one after the other
 	Full    FaultKind = "full disk"       // no file of the process can grow
+	Refuse  FaultKind = "refuse"          // Kafka takes detections and revocations only while all brokers are there
 	Drop    FaultKind = "drop"            // every connection through the proxy ends, twice a second
 	Stall   FaultKind = "stall"           // no byte passes the proxy
 	Lossy   FaultKind = "lossy"           // messages are lost, doubled and reordered
@@ -29,7 +30,7 @@ type Fault struct {
 	At     time.Duration `json:"at_ns"` // since the faults began
 	For    time.Duration `json:"for_ns"`
 	Kind   FaultKind     `json:"kind"`
-	Target string        `json:"target"` // a process, a tier, or the network of a guard
+	Target string        `json:"target"` // a process, a tier, network or decisions
 }
 
 // String writes a fault on one line.
@@ -56,7 +57,8 @@ const (
 	tierDetect     = "detect"
 	tierArchive    = "archive"
 	tierAcks       = "acks"
-	network        = "network"
+	network        = "network" // of the guard behind the proxy
+	decisions      = "decisions"
 )
 
 // lanes are what fails how. Gaps and lengths are such that each tier has time to come back, and is mostly there: an
@@ -70,6 +72,7 @@ func lanes() []lane {
 		{tierArchive, numbered(tierArchive, archives), []FaultKind{Kill, Kill, Pause, Restart}, 6 * time.Second, 8 * time.Second, 0.3},
 		{tierAcks, numbered(tierAcks, 1), []FaultKind{Kill, Pause}, 15 * time.Second, 8 * time.Second, 0},
 		{network, []string{network}, []FaultKind{Drop, Stall, Lossy, Lossy, Slow}, 3 * time.Second, 10 * time.Second, 0},
+		{decisions, []string{decisions}, []FaultKind{Refuse}, 15 * time.Second, 8 * time.Second, 0},
 	}
 }
 
