@@ -18,7 +18,9 @@ type entity struct {
 	first   int64 // the first call's own time
 	last    int64 // the greatest time of a call
 	told    int64 // when its risk was, in the calls' own time
+	id      uint32
 	dirty   bool
+	idle    idle
 	band    Band    // of its risk, as it was told
 	peers   *peers  // its group's, once it has one, else its tenant's
 	sketch  *sketch // of an agent's first calls, until it looks for its group
@@ -37,24 +39,36 @@ type position struct {
 // entities finds the state of an entity by its key.
 type entities struct {
 	ids   *telemetry.Interner
-	byID  []*entity
+	byID  []*entity // nil: it is put away
+	away  []int64   // by id: where its saved state lies, or nowhere
 	dirty []*entity
+	idlers
 }
 
 func newEntities(max int) entities {
 	return entities{ids: telemetry.NewInterner(max)}
 }
 
-// get returns the entity of a key, made if it is new, or nil where the shard is full.
-func (es *entities) get(key []byte) *entity {
-	id, fresh, ok := es.ids.Intern(key)
+// entity returns the entity of a key, made if it is new and read back if it was put away, or nil where the shard is full.
+func (s *Shard) entity(key []byte) *entity {
+	id, ok := s.entities.id(key)
 	if !ok {
 		return nil
 	}
-	if fresh {
-		es.byID = append(es.byID, &entity{key: es.ids.String(id), position: position{offset: -1}})
+	if e := s.entities.byID[id]; e != nil {
+		return e
 	}
-	return es.byID[id]
+	return s.fetch(id)
+}
+
+// id returns the number of a key; ok is false where it is new and the shard is full.
+func (es *entities) id(key []byte) (id uint32, ok bool) {
+	id, fresh, ok := es.ids.Intern(key)
+	if fresh {
+		es.byID, es.away = append(es.byID, nil), append(es.away, nowhere)
+		es.used += nameBytes + int64(len(key))
+	}
+	return id, ok
 }
 
 // touch remembers that the entity changed since the last checkpoint.
@@ -62,6 +76,7 @@ func (es *entities) touch(e *entity) {
 	if !e.dirty {
 		e.dirty = true
 		es.dirty = append(es.dirty, e)
+		es.moveToFront(e)
 	}
 }
 

@@ -24,7 +24,7 @@ type excuses map[excusedBy]int64
 
 type excusedBy struct {
 	exception *detector.Exception
-	entity    *entity
+	entity    uint32 // its number
 }
 
 // mostExcuses bounds what is remembered: past it all is forgotten, and some excuse of the day is told again.
@@ -37,7 +37,7 @@ func (s *Shard) excepted(r *rule, e *entity, c *telemetry.Call, t int64) bool {
 		return false
 	}
 	s.Excepted[r.index]++
-	by, day := excusedBy{x, e}, floorDiv(t, int64(24*time.Hour))
+	by, day := excusedBy{x, e.id}, floorDiv(t, int64(24*time.Hour))
 	if last, ok := s.excuses[by]; ok && day <= last {
 		return true
 	}

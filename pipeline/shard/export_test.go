@@ -21,7 +21,7 @@ func (s *Shard) Encoded(st EntityState) ([]byte, error) {
 		p.baseAt, p.told = at, told
 		return p.appendState(nil, at), nil
 	}
-	e := s.entities.get([]byte(st.Key))
+	e := s.entity([]byte(st.Key))
 	told, err := s.load(e, st.Value)
 	if err != nil {
 		return nil, err

@@ -320,13 +320,14 @@ func (s *Shard) peersAt(key string) *peers {
 type awaited struct {
 	telling
 	peers *peers
+	twice bool // their own record has it too, if it tells of a call that was saved
 }
 
 // await holds what peers are to hear, of all that was told.
-func (s *Shard) await(p *peers, told []telling) {
+func (s *Shard) await(p *peers, told []telling, twice bool) {
 	for _, t := range told {
 		if t.to&p.audience() != 0 {
-			s.awaited = append(s.awaited, awaited{t, p})
+			s.awaited = append(s.awaited, awaited{t, p, twice})
 		}
 	}
 	s.sorted = false
@@ -356,6 +357,9 @@ func (s *Shard) hear(at position, reflected bool) {
 // twice and what the peers' own state already holds.
 func (s *Shard) sortAwaited() {
 	s.awaited = slices.DeleteFunc(s.awaited, func(a awaited) bool { return a.at.compare(a.peers.baseAt) <= 0 })
+	for i := range s.awaited {
+		s.awaited[i].twice = false
+	}
 	slices.SortFunc(s.awaited, func(a, b awaited) int {
 		return cmp.Or(a.at.compare(b.at), cmp.Compare(a.nth, b.nth), cmp.Compare(a.peers.key, b.peers.key))
 	})

@@ -70,6 +70,9 @@ func TestTheSameLogGivesTheSameDetectionsWhereverItIsCut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		calls := logs().Draw(t, "log")
 		whole, again, cut := newPair(plan, small), newPair(plan, small), newPair(plan, small)
+		if rapid.Bool().Draw(t, "put away") {
+			cut = newPairAway(plan, small)
+		}
 		k := rapid.IntRange(3, 60).Draw(t, "cut every")
 		for i := range calls {
 			whole.take(&calls[i])
@@ -160,6 +163,9 @@ func TestACrashRepeatsTheSameIDs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		calls := logs().Draw(t, "log")
 		whole, crashed := newPair(plan, small), newPair(plan, small)
+		if rapid.Bool().Draw(t, "put away") {
+			crashed = newPairAway(plan, small)
+		}
 		saved := rapid.IntRange(0, len(calls)-1).Draw(t, "saved at")
 		torn := rapid.IntRange(saved, len(calls)-1).Draw(t, "next save at")
 		crash := rapid.IntRange(torn, len(calls)-1).Draw(t, "crashed at")

@@ -24,10 +24,11 @@ func (s *Shard) rest() {
 		if s.resting >= len(all) {
 			s.resting = 0
 		}
-		if e := all[s.resting]; !e.dirty && len(e.watches) > 0 && e.latest() < before {
+		if e := all[s.resting]; e != nil && !e.dirty && len(e.watches) > 0 && e.latest() < before {
 			s.packing = e.appendState(s.packing[:0], nil)
 			s.compressed = s2.EncodeBetter(s.compressed[:cap(s.compressed)], s.packing)
 			e.packed, e.watches, e.correlations, e.sketch = string(s.compressed), nil, nil, nil
+			s.entities.resize(e, entityBytes+int64(len(e.packed)))
 		}
 		s.resting++
 	}

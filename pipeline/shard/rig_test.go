@@ -200,6 +200,26 @@ type pair struct {
 	found           []detector.Detection
 	samples         []detector.Sample
 	states          map[string][]byte // what was saved, by entity
+	last            int64             // offset of the last call
+	// Where entities are put away at every save, what was saved, by place.
+	away  bool
+	shelf []shard.EntityState
+}
+
+// newPairAway is a pair that puts away what it can whenever it saves, and reads it back.
+func newPairAway(plan *detector.Plan, o shard.Options) *pair {
+	p := newPair(plan, o)
+	p.away = true
+	p.begin(o)
+	return p
+}
+
+// begin goes over to new shards.
+func (p *pair) begin(o shard.Options) {
+	if p.away {
+		o.Fetch = func(place int64) (shard.EntityState, error) { return p.shelf[place], nil }
+	}
+	p.calls, p.exchange = shard.New(p.plan, o), shard.New(p.plan, o)
 }
 
 func newPair(plan *detector.Plan, o shard.Options) *pair {
@@ -228,6 +248,7 @@ type source struct {
 }
 
 func (p *pair) take(c *sent) {
+	p.last = c.src.Offset
 	groups := p.calls.Call(&c.Call, c.src)
 	from := source{c.src.Offset, c.src.Index}
 	for by := range groups.All() {
@@ -268,17 +289,19 @@ func (p *pair) drain(s *shard.Shard, c *sent, name string, from source) {
 
 // marker is what stands beside the states: how far the exchange had read.
 type marker struct {
+	last int64 // offset of the last call that is saved
 	read int
 	seen map[stream]source
 }
 
-func (p *pair) marker() marker { return marker{p.read, maps.Clone(p.seen)} }
+func (p *pair) marker() marker { return marker{p.last, p.read, maps.Clone(p.seen)} }
 
 // crash begins anew with states and a marker that were saved; the log stays.
 func (p *pair) crash(t fataler, o shard.Options, states map[string][]byte, m marker) *pair {
 	t.Helper()
 	again := newPair(p.plan, o)
-	again.states, again.log, again.read, again.seen = states, p.log, m.read, m.seen
+	again.states, again.log, again.read, again.seen, again.last, again.away = states, p.log, m.read, m.seen, m.last, p.away
+	again.begin(o)
 	again.restart(t, o)
 	again.judge()
 	return again
@@ -287,10 +310,34 @@ func (p *pair) crash(t fataler, o shard.Options, states map[string][]byte, m mar
 // save encodes what changed.
 func (p *pair) save() {
 	for name, s := range map[string]*shard.Shard{"calls": p.calls, "exchange": p.exchange} {
-		for _, st := range s.Dirty() {
+		states := s.Dirty()
+		for _, st := range states {
 			p.states[name+"/"+st.Key] = st.Value
 		}
+		if p.away {
+			places := make([]int64, len(states))
+			for i, st := range states {
+				places[i] = p.shelve(st)
+			}
+			s.Stored(states, places)
+			s.Evict(0)
+		}
 	}
+}
+
+func (p *pair) shelve(st shard.EntityState) int64 {
+	p.shelf = append(p.shelf, st)
+	return int64(len(p.shelf)) - 1
+}
+
+// restore gives a state to a shard, which reads it back at the entity's next call if entities are put away.
+func (p *pair) restore(s *shard.Shard, st shard.EntityState) error {
+	if p.away {
+		if ok, err := s.RestoreAway([]byte(st.Key), st.Value, p.shelve(st)); ok || err != nil {
+			return err
+		}
+	}
+	return s.Restore(st)
 }
 
 // saved saves and returns what is saved.
@@ -309,17 +356,19 @@ type fataler interface {
 func (p *pair) restart(t fataler, o shard.Options) {
 	t.Helper()
 	p.save()
-	p.calls, p.exchange = shard.New(p.plan, o), shard.New(p.plan, o)
+	p.begin(o)
 	for name, value := range p.states {
 		kind, key, _ := strings.Cut(name, "/")
 		s := p.calls
 		if kind == "exchange" {
 			s = p.exchange
 		}
-		if err := s.Restore(shard.EntityState{Key: key, Value: value}); err != nil {
+		if err := p.restore(s, shard.EntityState{Key: key, Value: value}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	p.calls.RestoredBelow(p.last)
+	p.exchange.RestoredBelow(int64(p.read))
 }
 
 // equalStates compares states as bags of bytes: the models write what they keep in hash

@@ -57,6 +57,8 @@ type Options struct {
 	// RestAfter is how long an entity makes no call, in the calls' own time, before its
 	// state is packed. Default 10 minutes.
 	RestAfter time.Duration
+	// Fetch reads a saved state back; see Stored. Nil: no entity is ever put away.
+	Fetch func(place int64) (EntityState, error)
 	// GroupAfter is after how many calls an agent joins its peer group, at most 255. Default 200.
 	GroupAfter uint8
 	// Risk makes the shard tell the risks of agents.
@@ -105,13 +107,15 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Stats counts what a shard saw. All of it can be recomputed from the log.
+// Stats counts what a shard saw. All of it but what was put away and read back can be recomputed from the log.
 type Stats struct {
 	Calls      uint64 // judged
 	Replayed   uint64 // already in the state of their entity
 	Ahead      uint64 // held to MaxAhead
 	Late       uint64 // older than the open slot of their entity
 	Unwatched  uint64 // of entities past MaxEntities
+	Evicted    uint64 // entities that were put away
+	Fetched    uint64 // entities that were read back
 	Detections uint64
 }
 
@@ -146,6 +150,8 @@ type Shard struct {
 	latest     int64    // the greatest time of a call
 	resting    int      // where rest goes on
 	polled     int      // where Agents goes on
+	floor      int64    // what was told below this offset the restored peers know
+	err        error    // see Err
 	packing    []byte   // scratch of rest and wake
 	compressed []byte   // likewise
 
@@ -268,7 +274,7 @@ func (s *Shard) judge(by detector.Entity, c *telemetry.Call, src Source, at posi
 		return
 	}
 	s.key = AppendEntityKey(s.key[:0], by, c)
-	e := s.entities.get(s.key)
+	e := s.entity(s.key)
 	if e == nil {
 		s.Stats.Unwatched++
 		return
@@ -432,11 +438,14 @@ func floorDiv(a, b int64) int64 {
 // Known reports whether the detector with that key has seen enough of the call's entity to judge it.
 // What is not known is never called normal.
 func (s *Shard) Known(detectorKey string, by detector.Entity, c *telemetry.Call) bool {
-	id, ok := s.entities.ids.Lookup(AppendEntityKey(nil, by, c))
-	if !ok {
+	key := AppendEntityKey(nil, by, c)
+	if _, ok := s.entities.ids.Lookup(key); !ok {
 		return false
 	}
-	e := s.entities.byID[id]
+	e := s.entity(key)
+	if e == nil {
+		return false
+	}
 	s.wake(e)
 	for i := range e.watches {
 		if w := &e.watches[i]; w.rule.Key() == detectorKey {

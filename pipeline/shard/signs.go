@@ -68,7 +68,7 @@ func (s *Shard) Correlate(by detector.Entity, c *telemetry.Call, signs []Sign, s
 	}
 	s.classify(c)
 	s.key = AppendEntityKey(s.key[:0], by, c)
-	e := s.entities.get(s.key)
+	e := s.entity(s.key)
 	if e == nil {
 		s.Stats.Unwatched++
 		return

@@ -31,7 +31,11 @@ func (s *Shard) Dirty() []EntityState {
 	states := make([]EntityState, 0, len(s.entities.dirty)+len(s.dirtyPeers))
 	for _, e := range s.entities.dirty {
 		e.dirty = false
-		states = append(states, EntityState{e.key, e.appendState(nil, told[e])})
+		state := e.appendState(nil, told[e])
+		states = append(states, EntityState{e.key, state})
+		s.entities.away[e.id] = nowhere // until this state is safe
+		s.entities.resize(e, e.footprint(len(state)))
+		e.idle.keep = s.keepUntil(e)
 	}
 	for _, p := range s.dirtyPeers {
 		states = append(states, EntityState{p.key, p.appendState(nil, s.at)})
@@ -67,13 +71,13 @@ func (s *Shard) Restore(st EntityState) error {
 		if err != nil {
 			return fmt.Errorf("restore the peers %q: %w", st.Key, err)
 		}
-		s.await(p, told)
+		s.await(p, told, false)
 		if st.Value[0] < stateVersion { // so that the version after this one finds none of the one before
 			s.dirtyPeers, p.dirty = append(s.dirtyPeers, p), true
 		}
 		return nil
 	}
-	e := s.entities.get([]byte(st.Key))
+	e := s.entity([]byte(st.Key))
 	if e == nil {
 		s.Stats.Unwatched++
 		return nil
@@ -82,8 +86,10 @@ func (s *Shard) Restore(st EntityState) error {
 	if err != nil {
 		return fmt.Errorf("restore entity %q: %w", st.Key, err)
 	}
+	s.entities.resize(e, e.footprint(len(st.Value)))
+	e.idle.keep = s.keepUntil(e)
 	for p := e.peers; p != nil; p = p.wide {
-		s.await(p, told)
+		s.await(p, told, true)
 	}
 	if st.Value[0] < stateVersion {
 		s.entities.touch(e)
@@ -104,6 +110,9 @@ func (s *Shard) Reload(plan *detector.Plan) {
 		})
 	}
 	for _, e := range old {
+		if e == nil {
+			continue // what it keeps is compared with the plan when it is read back
+		}
 		kept := e.watches[:0]
 		for _, w := range e.watches {
 			if r := ruleOf(s.rules[e.key[0]], w.rule.shape, tenantOf(e.key)); r != nil {
