@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,11 @@ func ParseCheckpoint(msg []byte, log note.Verifier, witnesses ...note.Verifier) 
 	}
 	c := Checkpoint{Note: msg}
 	signed := false
+	for _, s := range append(slices.Clone(n.Sigs), n.UnverifiedSigs...) {
+		if base64.StdEncoding.EncodeToString(signatureAll(s)) != s.Base64 {
+			return Checkpoint{}, fmt.Errorf("%w: a signature is not written as it must be", ErrCheckpoint)
+		}
+	}
 	for _, s := range n.Sigs {
 		if s.Name == log.Name() && s.Hash == log.KeyHash() {
 			signed = true
@@ -68,11 +74,11 @@ func ParseCheckpoint(msg []byte, log note.Verifier, witnesses ...note.Verifier) 
 
 // signedAt returns the time of a cosignature; zero for other signatures.
 func signedAt(s note.Signature) time.Time {
-	v := signatureBytes(s)
-	if len(v) < 8 {
+	v := signatureAll(s)
+	if len(v) < 4+8 {
 		return time.Time{}
 	}
-	return time.Unix(int64(binary.BigEndian.Uint64(v)), 0).UTC()
+	return time.Unix(int64(binary.BigEndian.Uint64(v[4:])), 0).UTC()
 }
 
 func (c *Checkpoint) parse(text string) error {
@@ -99,11 +105,11 @@ func (s *signer) checkpoint(size int64, root Hash) ([]byte, error) {
 	return msg, nil
 }
 
-// signatureBytes returns what a signature holds behind the key's id.
-func signatureBytes(s note.Signature) []byte {
+// signatureAll returns what a signature holds, the key's id in front.
+func signatureAll(s note.Signature) []byte {
 	b, err := base64.StdEncoding.DecodeString(s.Base64)
 	if err != nil || len(b) < 4 {
 		return nil
 	}
-	return b[4:]
+	return b
 }
