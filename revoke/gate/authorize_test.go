@@ -136,7 +136,8 @@ func TestEveryGateAsksThePoliciesAndSaysWhyNot(t *testing.T) {
 			r := gatetest.New(t)
 			var mu sync.Mutex
 			var seen []gate.Seen
-			send := start(t, r.Guard(), func(s gate.Seen) {
+			g := r.Guard()
+			send := start(t, g, func(s gate.Seen) {
 				mu.Lock()
 				defer mu.Unlock()
 				seen = append(seen, s)
@@ -154,6 +155,9 @@ func TestEveryGateAsksThePoliciesAndSaysWhyNot(t *testing.T) {
 			if got := send("bot", "/public/1"); got.passed || !strings.Contains(got.text, "reads what it should not") {
 				t.Errorf("a policy permits what the guard denies: %+v", got)
 			}
+			if s := g.Stats(); s.Allowed != 3 || s.Denied != 1 {
+				t.Errorf("the guard was asked about 4 calls, and allowed %d and denied %d", s.Allowed, s.Denied)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			type brief struct {
@@ -166,11 +170,7 @@ func TestEveryGateAsksThePoliciesAndSaysWhyNot(t *testing.T) {
 			for _, s := range seen {
 				got = append(got, brief{s.Outcome, s.Forbidden, strings.Join(s.Policies, ","), s.Revocation})
 			}
-			revocation := ack.Revocation
-			if name == "http" {
-				revocation = "" // guard.HTTP has refused it
-			}
-			want := []brief{{}, {gate.Denied, true, "no-payments", ""}, {gate.Denied, true, "", ""}, {gate.Denied, false, "", revocation}}
+			want := []brief{{}, {gate.Denied, true, "no-payments", ""}, {gate.Denied, true, "", ""}, {gate.Denied, false, "", ack.Revocation}}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}

@@ -49,8 +49,9 @@ func meets(patterns []string, resource string) bool {
 	return false
 }
 
-// devious reports whether a path has more than one reading.
+// devious reports whether the path of a resource has more than one reading.
 func devious(path string) bool {
+	path = strings.TrimPrefix(path, "mcp://") // of which the gate itself has made the resource
 	return strings.Contains(path, "//") || strings.Contains(path+"/", "/./") || strings.Contains(path, "/..") ||
 		strings.ContainsAny(path, `%;\`+"\x00")
 }

@@ -42,6 +42,33 @@ func TestComplaint06NoAnswerOfAGateMayBeKept(t *testing.T) {
 	}
 }
 
+// Whatever a gate, its client or its connection remembers, between two equal calls a kill makes the difference.
+func TestComplaint06AKillBetweenTwoEqualCallsRefusesTheSecond(t *testing.T) {
+	for name, start := range gates {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := gatetest.New(t)
+			send := start(t, r.Guard())
+			for range 3 {
+				if !send("bot", closedResource) || !send("other", closedResource) {
+					t.Fatal("a call is refused before the kill")
+				}
+			}
+			r.Kill(revoke.Revoke, revoke.Agent, "bot") // returns once the guard has acknowledged: no waiting here
+			if send("bot", closedResource) {
+				t.Error("the call passes after the kill")
+			}
+			if !send("other", closedResource) {
+				t.Error("another agent is refused")
+			}
+			r.Release(revoke.Agent, "bot")
+			if !send("bot", closedResource) {
+				t.Error("a refusal outlives the release")
+			}
+		})
+	}
+}
+
 func answerOf(t *testing.T, h http.Handler, agent string) (int, string) {
 	t.Helper()
 	req := httptest.NewRequest("POST", "/orders", nil)

@@ -3,10 +3,12 @@ package gate_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/estop-project/estop/pipeline/gate/gatetest"
+	"github.com/estop-project/estop/pipeline/gate/mcp"
 	"github.com/estop-project/estop/revoke"
 	"github.com/estop-project/estop/revoke/gate"
 	"github.com/estop-project/estop/revoke/gate/envoygate"
@@ -37,7 +40,7 @@ const (
 	openResource   = "/public/1"
 )
 
-var classes = gate.Classes{Opens: []string{"/public/*"}}
+var classes = gate.Classes{Opens: []string{"/public/*", "mcp://notes/public_*"}}
 
 var names = gate.Names{
 	Tenant: gate.Source{Kind: gate.FromValue, Key: gatetest.Tenant},
@@ -90,6 +93,26 @@ var gates = map[string]func(*testing.T, *guard.Guard) ask{
 			return passed(t, err)
 		}
 	},
+	"mcp": func(t *testing.T, g *guard.Guard) ask {
+		service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"jsonrpc":"2.0","id":1,"result":{"content":[]}}`)
+		}))
+		t.Cleanup(service.Close)
+		upstream, err := url.Parse(service.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := mcp.New(mcp.Options{Guard: g, Server: "notes"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := httptest.NewServer(m.Handler(upstream, mcp.Identify(names, loopback(t).Facts)))
+		t.Cleanup(s.Close)
+		return func(agent, resource string) bool {
+			return callTool(t, s.URL, agent, strings.ReplaceAll(resource[1:], "/", "_"))
+		}
+	},
 	"envoy": func(t *testing.T, g *guard.Guard) ask {
 		s, err := envoygate.New(g, envoygate.Options{Names: names})
 		if err != nil {
@@ -139,6 +162,32 @@ func overHTTP(t *testing.T, h http.Handler, on func(r *http.Request, resource st
 		}
 		return res.StatusCode == 200
 	}
+}
+
+// callTool calls a tool of an MCP server. A refusal is the answer to the call, and no cache may keep it.
+func callTool(t *testing.T, at, agent, tool string) bool {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", at, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close = true
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Agent", agent)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := strings.Contains(string(b), `"result"`)
+	if !passed && (!strings.Contains(string(b), "denied") || res.Header.Get("Cache-Control") != "no-store") {
+		t.Fatalf("%s %v %s", res.Status, res.Header, b)
+	}
+	return passed
 }
 
 type service struct {

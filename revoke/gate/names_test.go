@@ -178,6 +178,11 @@ func TestAResourceFailsAsItsClassSays(t *testing.T) {
 		f(closes, path, true)
 	}
 	f(opens, "/public/.well-known", false)
+	tools := gate.Classes{Opens: []string{"mcp://notes/read_*"}}
+	f(tools, "mcp://notes/read_note", false)
+	f(tools, "mcp://notes/write_note", true)
+	f(tools, "mcp://notes/read_/../write_note", true)
+	f(tools, "mcp://notes/read_//write_note", true)
 	f(gate.Classes{Open: true}, "/a/../b", false)
 	for _, bad := range []string{"", "*x", "/a*b"} {
 		if (gate.Classes{Opens: []string{bad}}).Check() == nil || (gate.Classes{Closes: []string{bad}}).Check() == nil {

@@ -108,6 +108,9 @@ func (g *Gate) around(ctx context.Context, method string, run func(context.Conte
 	seen.Outcome = gate.Failed // a panic, unless it ends otherwise
 	err = untilRevoked(ctx, run)
 	seen.Outcome = outcome(err)
+	if r := revoked(ctx); r != nil {
+		seen.Refused(gate.Revoked(r))
+	}
 	return err
 }
 

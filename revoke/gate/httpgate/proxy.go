@@ -3,16 +3,11 @@
 package httpgate
 
 import (
-	"bufio"
-	"context"
 	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/estop-project/estop/revoke/gate"
@@ -38,12 +33,11 @@ type ProxyOptions struct {
 	Logger *slog.Logger
 }
 
-// Proxy is a reverse proxy with a guard: guard.HTTP in front of an upstream. A revocation
-// ends what is in flight, event streams and WebSockets too.
+// Proxy is a reverse proxy with a guard, which it asks once for each request. A revocation ends
+// what is in flight, event streams and WebSockets too.
 type Proxy struct {
 	guard   *guard.Guard
 	o       ProxyOptions
-	gated   http.Handler
 	reverse *httputil.ReverseProxy
 }
 
@@ -68,21 +62,41 @@ func NewProxy(g *guard.Guard, o ProxyOptions) (*Proxy, error) {
 		ErrorHandler: p.failed,
 		ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
-	p.gated = guard.HTTP(g, p.identify, http.HandlerFunc(p.pass))
 	return p, nil
 }
 
 // ServeHTTP answers one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s := &sight{start: time.Now(), body: countedBody{ReadCloser: r.Body}}
-	cw := &countedWriter{ResponseWriter: w}
-	r = r.WithContext(context.WithValue(r.Context(), sightKey{}, s))
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &s.body
+	start := time.Now()
+	call, err := p.identify(r)
+	if err != nil {
+		p.o.Logger.Debug("unidentified", "err", err, "peer", r.RemoteAddr)
+		refuse(w, http.StatusForbidden, gate.Unidentified(p.guard, err))
+		return
 	}
+	ctx, inflight, d := p.guard.Begin(r.Context(), &call)
+	defer inflight.End()
+	c := &counted{ResponseWriter: w}
+	r = c.count(r)
+	seen := gate.Seen{Call: call, Time: start, Traceparent: r.Header.Get("Traceparent"), Kind: "http"}
 	// Also after a panic: that is how a response which was cut ends.
-	defer func() { p.record(s, cw) }()
-	p.gated.ServeHTTP(cw, r)
+	defer func() { p.record(seen, c) }()
+	a := p.o.Authorize.Decide(p.guard, d, gate.Request{
+		Call: call, Time: start, Gate: "http",
+		// An upgrade begins as a GET, but who may only read may not open a way to write.
+		Reads: gate.Reads(r.Method) && r.Header.Get("Upgrade") == "",
+	})
+	if !a.Allowed {
+		seen.Refused(a)
+		refuse(c, statusOf(a), a)
+		return
+	}
+	defer func() {
+		if cut := revokedBy(ctx); cut != nil {
+			seen.Refused(gate.Revoked(cut))
+		}
+	}()
+	serve(c, r.WithContext(ctx), p.reverse)
 }
 
 func (p *Proxy) identify(r *http.Request) (guard.Call, error) {
@@ -91,46 +105,8 @@ func (p *Proxy) identify(r *http.Request) (guard.Call, error) {
 		return guard.Call{}, err
 	}
 	call, err := p.o.Names.Call(f)
-	if err != nil {
-		p.o.Logger.Debug("unidentified", "err", err, "peer", r.RemoteAddr)
-		return call, err
-	}
 	call.Resource, call.Action = r.URL.Path, r.Method
-	s := r.Context().Value(sightKey{}).(*sight)
-	s.identified, s.seen.Call, s.seen.Traceparent = true, call, r.Header.Get("Traceparent")
-	return call, nil
-}
-
-// pass sends a request on that the guard let through.
-func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
-	s := r.Context().Value(sightKey{}).(*sight)
-	if a := p.judge(r, s); !a.Allowed {
-		s.seen.Refused(a)
-		refuse(w, http.StatusForbidden, a)
-		return
-	}
-	s.passed = true
-	defer func() {
-		var revoked *guard.Revoked
-		s.cut = errors.As(context.Cause(r.Context()), &revoked)
-	}()
-	p.reverse.ServeHTTP(w, r)
-}
-
-// judge decides what guard.HTTP, which knows neither policies nor upgrades, let through.
-func (p *Proxy) judge(r *http.Request, s *sight) gate.Answer {
-	upgrade := r.Header.Get("Upgrade") != ""
-	if !upgrade && p.o.Authorize == nil {
-		return gate.Answer{Allowed: true}
-	}
-	d := p.guard.Check(&s.seen.Call)
-	q := gate.Request{Call: s.seen.Call, Time: s.start, Reads: gate.Reads(r.Method) && !upgrade, Gate: "http"}
-	if d.Verdict == guard.Throttle {
-		d = guard.Decision{} // it has had its turn
-		q.Verdict = guard.Throttle
-	}
-	// It begins as a GET, but who may only read may not open a way to write.
-	return p.o.Authorize.Decide(p.guard, d, q)
+	return call, err
 }
 
 // rewrite makes the request to the upstream. Names in headers go on only from those who are
@@ -154,84 +130,20 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 
 func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
-		return // cut off, or the client is gone: guard.HTTP says what is to be said
+		return // cut off, or the client is gone: whoever serves the request says what is to be said
 	}
 	p.o.Logger.Warn("the upstream does not answer", "upstream", p.o.Upstream.Redacted(), "err", err)
 	http.Error(w, "the service behind the gate does not answer", http.StatusBadGateway)
 }
 
-func (p *Proxy) record(s *sight, w *countedWriter) {
-	if p.o.Record == nil || !s.identified {
+// record tells of a request that has ended.
+func (p *Proxy) record(seen gate.Seen, c *counted) {
+	if p.o.Record == nil {
 		return
 	}
-	s.seen.Time, s.seen.Latency, s.seen.Kind = s.start, time.Since(s.start), "http"
-	s.seen.BytesIn, s.seen.BytesOut = s.body.n.Load(), w.n.Load()
-	switch {
-	case s.cut || !s.passed:
-		s.seen.Outcome = gate.Denied
-	default:
-		s.seen.Outcome = gate.OutcomeOf(w.status)
+	if seen.Outcome == gate.OK { // neither refused nor cut
+		seen.Outcome = gate.OutcomeOf(c.status)
 	}
-	p.o.Record(s.seen)
+	seen.Latency, seen.BytesIn, seen.BytesOut = time.Since(seen.Time), c.in.Load(), c.out.Load()
+	p.o.Record(seen)
 }
-
-// sight is what the gate sees of one request on its way.
-type sight struct {
-	seen       gate.Seen
-	start      time.Time
-	body       countedBody
-	identified bool
-	passed     bool // the guard let it through
-	cut        bool // and then a revocation came
-}
-
-type sightKey struct{}
-
-// countedBody counts the bytes of a request.
-type countedBody struct {
-	io.ReadCloser
-	n atomic.Int64
-}
-
-func (b *countedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.n.Add(int64(n))
-	return n, err
-}
-
-// countedWriter counts the bytes of a response.
-type countedWriter struct {
-	http.ResponseWriter
-	status   int
-	n        atomic.Int64
-	hijacked bool // the connection has switched to another protocol
-}
-
-func (w *countedWriter) WriteHeader(status int) {
-	if w.hijacked {
-		return // guard.HTTP would say why it was cut, but there is no response any more
-	}
-	if w.status == 0 && status >= 200 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *countedWriter) Write(p []byte) (int, error) {
-	if w.hijacked {
-		return 0, http.ErrHijacked
-	}
-	n, err := w.ResponseWriter.Write(p)
-	w.n.Add(int64(n))
-	return n, err
-}
-
-// Hijack hands the connection over.
-func (w *countedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.hijacked = w.hijacked || err == nil
-	return conn, rw, err
-}
-
-// Unwrap is for http.ResponseController.
-func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

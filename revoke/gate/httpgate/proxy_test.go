@@ -210,7 +210,8 @@ func TestComplaint01AnEventStreamIsCut(t *testing.T) {
 	if line, err := events.ReadString('\n'); err != nil || line != "data: 1\n" {
 		t.Fatalf("the first event must not wait: %q %v", line, err)
 	}
-	if ack := r.Kill(revoke.Revoke, revoke.Agent, "bot"); ack.Cancelled != 1 {
+	ack := r.Kill(revoke.Revoke, revoke.Agent, "bot")
+	if ack.Cancelled != 1 {
 		t.Errorf("%d calls cut", ack.Cancelled)
 	}
 	if _, err := io.Copy(io.Discard, events); err == nil {
@@ -218,7 +219,7 @@ func TestComplaint01AnEventStreamIsCut(t *testing.T) {
 	}
 	within(t, left, "the upstream is still asked")
 	within(t, done, "nothing is recorded")
-	if recorded.Outcome != gate.Denied || recorded.Agent != "bot" || recorded.Resource != "/events" || recorded.Action != "GET" || recorded.BytesOut == 0 {
+	if recorded.Outcome != gate.Denied || recorded.Agent != "bot" || recorded.Resource != "/events" || recorded.Action != "GET" || recorded.BytesOut == 0 || recorded.Revocation != ack.Revocation {
 		t.Errorf("recorded %+v", recorded)
 	}
 }

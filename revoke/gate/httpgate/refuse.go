@@ -9,6 +9,14 @@ import (
 	"github.com/estop-project/estop/revoke/gate"
 )
 
+// statusOf is the status of an answer that refuses.
+func statusOf(a gate.Answer) int {
+	if a.RetryAfter > 0 {
+		return http.StatusTooManyRequests
+	}
+	return http.StatusForbidden
+}
+
 // refuse answers as guard.HTTP does, and says the same in headers, which proxies can use.
 func refuse(w http.ResponseWriter, status int, a gate.Answer) {
 	h := w.Header()
