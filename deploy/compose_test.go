@@ -121,7 +121,7 @@ func TestComposeSecretsAreThoseOfTheExample(t *testing.T) {
 	if diff := cmp.Diff(slices.Compact(used), offered); diff != "" {
 		t.Errorf("secrets of compose.yaml (-) and env.example (+):\n%s", diff)
 	}
-	for _, file := range []string{"nats/estop.conf", "clickhouse/estop.xml"} {
+	for _, file := range []string{"nats/accounts.conf", "clickhouse/estop.xml"} {
 		for _, m := range regexp.MustCompile(`ESTOP_[A-Z_]*PASSWORD`).FindAllString(read(t, file), -1) {
 			if !slices.Contains(offered, m) {
 				t.Errorf("%s wants %s, which env.example does not have", file, m)

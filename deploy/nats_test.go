@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -32,7 +33,12 @@ func natsSecrets(t *testing.T) {
 func startNATS(t *testing.T) *server.Server {
 	t.Helper()
 	natsSecrets(t)
-	o, err := server.ProcessConfigFile(inDeploy("nats/estop.conf"))
+	return runNATS(t, inDeploy("nats/estop.conf"))
+}
+
+func runNATS(t *testing.T, file string) *server.Server {
+	t.Helper()
+	o, err := server.ProcessConfigFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +71,21 @@ func connectNATSAt(t *testing.T, url, user, password string, o ...nats.Option) *
 	return nc
 }
 
+// The accounts come from the one list of permissions in the code.
+func TestNATSAccountsAreThoseOfTheCode(t *testing.T) {
+	want := natsd.AccountsFile("go test ./deploy -run NATSAccounts -update",
+		natsd.Login{Role: natsd.Detector, User: natsd.DetectorUser, Variable: "ESTOP_NATS_PASSWORD"},
+		natsd.Login{Role: natsd.Guard, User: natsd.GuestUser, Variable: "ESTOP_NATS_GUEST_PASSWORD"})
+	if *update {
+		if err := os.WriteFile(inDeploy("nats/accounts.conf"), []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(want, read(t, "nats/accounts.conf")); diff != "" {
+		t.Errorf("accounts of the code (-) and of accounts.conf (+):\n%s", diff)
+	}
+}
+
 func TestNATSAccountsAreThoseOfTheEmbeddedServer(t *testing.T) {
 	natsSecrets(t)
 	ours, err := conf.ParseFile(inDeploy("nats/estop.conf"))
@@ -80,7 +101,7 @@ func TestNATSAccountsAreThoseOfTheEmbeddedServer(t *testing.T) {
 	if p := guests[0].(map[string]any)["password"]; p != guestPassword {
 		t.Errorf("the guests' password is %v, not the environment's", p)
 	}
-	guests[0].(map[string]any)["password"] = "guest"
+	guests[0].(map[string]any)["password"] = natsd.GuestUser
 	if diff := cmp.Diff(embedded["accounts"], ours["accounts"]); diff != "" {
 		t.Errorf("accounts of the embedded server (-) and of estop.conf (+):\n%s", diff)
 	}

@@ -40,7 +40,8 @@ type Client struct {
 	o   ClientOptions
 }
 
-// NewClient returns a client on a connection of the detector's account.
+// NewClient returns a client on a connection of the detector's account. It makes the stream where there is none; one that is
+// there it leaves as it is.
 func NewClient(ctx context.Context, nc *nats.Conn, o ClientOptions) (*Client, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -51,7 +52,7 @@ func NewClient(ctx context.Context, nc *nats.Conn, o ClientOptions) (*Client, er
 	if o.Signer.Name != "" {
 		o.By = o.Signer.Name
 	}
-	pub, err := NewPublisher(ctx, nc, PublisherOptions{Replicas: o.Replicas, Clock: o.Clock, Verifier: o.Verifier})
+	pub, err := NewPublisher(ctx, nc, PublisherOptions{Replicas: o.Replicas, Clock: o.Clock, Verifier: o.Verifier, found: true})
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,8 @@ type PublisherOptions struct {
 	// Interlock bounds what detectors may stop; nil: nothing does. It needs a Verifier to know
 	// what others stopped.
 	Interlock *Interlock
+	// found takes the stream as it is: a console's login may look at it, and not change it.
+	found bool
 }
 
 // Publisher sends signed revocations: one message reaches every guard that is connected
@@ -47,8 +49,12 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 	if err != nil {
 		return nil, fmt.Errorf("cannot open JetStream: %w", err)
 	}
-	if _, err := js.CreateOrUpdateStream(ctx, streamConfig(max(o.Replicas, 1))); err != nil {
-		return nil, fmt.Errorf("cannot create stream %s: %w", Stream, err)
+	if err := o.makeStream(ctx, js); err != nil {
+		// A server refuses a request by not answering it, and says so beside.
+		if refused := nc.LastError(); errors.Is(refused, nats.ErrPermissionViolation) {
+			return nil, fmt.Errorf("%w: the login does not publish revocations: %w", err, refused)
+		}
+		return nil, err
 	}
 	p := &Publisher{js: js, clock: o.Clock}
 	if p.clock == nil {
@@ -60,6 +66,20 @@ func NewPublisher(ctx context.Context, nc *nats.Conn, o PublisherOptions) (*Publ
 		return nil, err
 	}
 	return p, nil
+}
+
+func (o PublisherOptions) makeStream(ctx context.Context, js jetstream.JetStream) error {
+	if o.found {
+		if _, err := js.Stream(ctx, Stream); err == nil {
+			return nil
+		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("cannot find stream %s: %w", Stream, err)
+		}
+	}
+	if _, err := js.CreateOrUpdateStream(ctx, streamConfig(max(o.Replicas, 1))); err != nil {
+		return fmt.Errorf("cannot create stream %s: %w", Stream, err)
+	}
+	return nil
 }
 
 // SetVerifier replaces the keys that the publisher trusts and the rules that it holds to, and reads

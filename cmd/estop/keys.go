@@ -27,12 +27,12 @@ type keys struct {
 func newKeys() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
-		Short: "Make, show, rotate and retire the keys that revocations are signed with",
+		Short: "Make, show, rotate and retire keys: of revocations, and of logins to NATS",
 		Long: `The detector has a key, and each operator one of their own. Guards have the public halves, in one file; they take what
 changes in it while they run. Copy the file to the guards before a new key signs anything.`,
-		Example: "  estop keys new --role operator --name ada\n  estop keys list\n  estop keys rotate\n  estop keys two-person --require release,tenant,global --break-glass",
+		Example: "  estop keys new --role operator --name ada\n  estop keys list\n  estop keys rotate\n  estop keys two-person --require release,tenant,global --break-glass\n  estop keys nats",
 	}
-	cmd.AddCommand(newKeysInit(), newKeysNew(), newKeysList(), newKeysShow(), newKeysRotate(), newKeysRetire(), newKeysTwoPerson())
+	cmd.AddCommand(newKeysInit(), newKeysNew(), newKeysList(), newKeysShow(), newKeysRotate(), newKeysRetire(), newKeysTwoPerson(), newKeysNATS())
 	return cmd
 }
 

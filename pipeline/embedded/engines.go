@@ -29,6 +29,8 @@ type Options struct {
 	KafkaPort      int
 	NATSPort       int
 	ClickHousePort int
+	// NATSLogins, where there are any, are the only ones whom NATS lets in.
+	NATSLogins []natsd.Login
 	// Retention bounds the embedded Kafka's log, which it holds in memory.
 	Retention kafka.Retention
 	// Readers are the groups that must have read a topic before retention deletes.
@@ -107,7 +109,7 @@ func (e *Engines) startNATS() error {
 	if err != nil {
 		return fmt.Errorf("cannot choose a port for NATS: %w", err)
 	}
-	e.NATS, err = natsd.Start(natsd.Options{Dir: filepath.Join(dir, "data"), Password: e.NATSPassword, Port: port})
+	e.NATS, err = natsd.Start(natsd.Options{Dir: filepath.Join(dir, "data"), Password: e.NATSPassword, Logins: e.opt.NATSLogins, Port: port})
 	return err
 }
 

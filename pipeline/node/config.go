@@ -24,6 +24,7 @@ type Config struct {
 	Interlock  Interlock  `config:"interlock"`
 	Archive    Archive    `config:"archive"`
 	Notify     Notify     `config:"notify"`
+	Audit      Audit      `config:"audit"`
 	HTTP       HTTP       `config:"http"`
 	Log        Log        `config:"log"`
 
@@ -58,14 +59,25 @@ type SASL struct {
 	Password  string `config:"password"`
 }
 
-// NATS says where revocations are published.
+// NATS says where revocations are published, and how to log in: with an nkey, a file of credentials, or a password.
 type NATS struct {
-	URL         string `config:"url"`
-	User        string `config:"user"`
-	Password    string `config:"password"`
-	Credentials string `config:"credentials"` // a .creds file, instead of user and password
-	Port        int    `config:"port"`        // of the embedded server; 0: a free one, kept over restarts
-	Replicas    int    `config:"replicas"`    // of the stream of revocations
+	URL      string  `config:"url"`
+	User     string  `config:"user"`
+	Password string  `config:"password"`
+	NKey     string  `config:"nkey"`  // file of a seed
+	Creds    string  `config:"creds"` // a .creds file
+	TLS      NATSTLS `config:"tls"`
+	Guests   bool    `config:"guests"` // the embedded server takes whoever does not log in for a guard
+	Port     int     `config:"port"`   // of the embedded server; 0: a free one, kept over restarts
+	Replicas int     `config:"replicas"`
+}
+
+// NATSTLS names the files of a mutual or a server-only TLS connection. Where one is set the connection is encrypted or not made.
+type NATSTLS struct {
+	CA         string `config:"ca"`
+	Cert       string `config:"cert"`
+	Key        string `config:"key"`
+	ServerName string `config:"servername"` // in the server's certificate; empty: the host of the URL
 }
 
 // ClickHouse says where the projection is kept.
@@ -84,6 +96,7 @@ type Keys struct {
 	Signer   string `config:"signer"`
 	Verifier string `config:"verifier"`
 	Operator string `config:"operator"` // of the person who runs a command
+	Audit    string `config:"audit"`    // of the audit log
 }
 
 // Detectors says which detectors run.
@@ -133,7 +146,7 @@ func Default() Config {
 	return Config{
 		Dir:        "estop-data",
 		Kafka:      Kafka{Partitions: 8, Replicas: 1, Retention: 24 * time.Hour, MaxBytes: 256 << 20},
-		NATS:       NATS{User: "detector", Replicas: 1},
+		NATS:       NATS{User: "detector", Guests: true, Replicas: 1},
 		Revoke:     Revoke{Heartbeat: time.Second, Deadline: 5 * time.Second},
 		ClickHouse: ClickHouse{Protocol: "http", Database: "estop", User: "default"},
 		Detectors:  Detectors{Catalog: true},
@@ -143,6 +156,7 @@ func Default() Config {
 		},
 		Interlock: Interlock{Window: 10 * time.Minute, Targets: 50, Percent: 20, Least: 5},
 		Archive:   Archive{MaxRows: 50_000, MaxWait: 500 * time.Millisecond},
+		Audit:     Audit{MaxLeaves: 1 << 14, MaxWait: 10 * time.Second},
 		HTTP:      HTTP{Addr: "127.0.0.1:9464"},
 		Log:       Log{Level: "info", Format: "text"},
 	}

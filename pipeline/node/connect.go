@@ -4,14 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/nats-io/nats.go"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -70,43 +68,6 @@ func (t TLS) config() (*tls.Config, error) {
 		conf.Certificates = []tls.Certificate{pair}
 	}
 	return conf, nil
-}
-
-// ConnectNATS connects with the detector's account, and goes on trying when the
-// connection is lost.
-func (c Config) ConnectNATS(name string, log *slog.Logger) (*nats.Conn, error) {
-	nc, err := nats.Connect(c.NATS.URL, c.natsOptions(name, log)...)
-	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) {
-		err = fmt.Errorf("%w: %w", ErrNoNode, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot connect to NATS at %q: %w", withoutPassword(c.NATS.URL), err)
-	}
-	return nc, nil
-}
-
-// natsOptions are the options of every NATS connection: how to log in, and that it comes back.
-func (c Config) natsOptions(name string, log *slog.Logger) []nats.Option {
-	opts := []nats.Option{
-		nats.Name("estop " + name),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(100 * time.Millisecond),
-		nats.ReconnectJitter(50*time.Millisecond, 100*time.Millisecond),
-		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
-			if !nc.IsClosed() && err != nil {
-				log.Warn("NATS connection lost", "err", err)
-			}
-		}),
-		nats.ReconnectHandler(func(*nats.Conn) { log.Info("NATS connection back") }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("NATS", "err", err) }),
-	}
-	switch {
-	case c.NATS.Credentials != "":
-		opts = append(opts, nats.UserCredentials(c.NATS.Credentials))
-	case c.NATS.Password != "":
-		opts = append(opts, nats.UserInfo(c.NATS.User, c.NATS.Password))
-	}
-	return opts
 }
 
 // ClickHouseOptions are the options of a ClickHouse client.

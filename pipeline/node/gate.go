@@ -86,7 +86,7 @@ func StartGate(ctx context.Context, c Config, o GateOptions, log *slog.Logger) (
 		return nil, err
 	}
 	if c.found {
-		c.NATS.Password = "" // the detector's; a guest hears all that a guard needs
+		c = c.asGuard()
 	}
 	g := &Gate{Registry: prometheus.NewRegistry(), log: log}
 	ctx, g.stop = context.WithCancel(ctx)
@@ -112,9 +112,8 @@ func (g *Gate) start(ctx context.Context, c Config, o GateOptions, addr string) 
 	if g.Emitter, err = emit.New(emit.Options{Kafka: kafka, Registerer: g.Registry, Log: g.log}); err != nil {
 		return err
 	}
-	opts := append(c.natsOptions("gate "+o.Name, g.log), nats.RetryOnFailedConnect(true))
-	if g.nats, err = nats.Connect(c.NATS.URL, opts...); err != nil {
-		return fmt.Errorf("cannot connect to NATS at %q: %w", withoutPassword(c.NATS.URL), err)
+	if g.nats, err = c.connectNATS("gate "+o.Name, g.log, nats.RetryOnFailedConnect(true)); err != nil {
+		return err
 	}
 	g.Guard, err = guard.New(guard.Options{
 		Name: o.Name, Conn: g.nats, Verifier: verifier, KeyFile: c.VerifierPath(), Tenants: o.Tenants, All: len(o.Tenants) == 0,

@@ -114,7 +114,7 @@ func (s *Status) readKafka(ctx context.Context, c Config, log *slog.Logger) erro
 }
 
 func (s *Status) readNATS(ctx context.Context, c Config, log *slog.Logger) error {
-	signer, err := c.Signer()
+	verifier, err := c.publicKeys() // whoever looks needs no private key
 	if err != nil {
 		return err
 	}
@@ -123,19 +123,10 @@ func (s *Status) readNATS(ctx context.Context, c Config, log *slog.Logger) error
 		return err
 	}
 	defer nc.Close()
-	verifier, err := c.guardsVerifier(signer)
-	if err != nil {
-		return err
-	}
-	client, err := revoke.NewClient(ctx, nc, revoke.ClientOptions{Signer: signer, Verifier: verifier, Replicas: c.NATS.Replicas})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	if s.Guards, err = coverage.Ask(ctx, nc, ""); err != nil {
 		s.GuardsError = err.Error() // a node without the acks role is no broken one
 	}
-	s.Active, err = client.Active(ctx)
+	s.Active, err = revoke.Active(ctx, nc, verifier, time.Now())
 	return err
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/archive"
+	"github.com/estop-project/estop/pipeline/audit"
 	"github.com/estop-project/estop/pipeline/embedded"
 	"github.com/estop-project/estop/pipeline/embedded/kafka"
 	natsd "github.com/estop-project/estop/pipeline/embedded/nats"
@@ -26,9 +27,11 @@ type Endpoints struct {
 	PID        int      `json:"pid"`
 	Kafka      []string `json:"kafka"`
 	NATS       string   `json:"nats"`
-	NATSUser   string   `json:"nats_user"`
-	NATSSecret string   `json:"nats_password"`
-	ClickHouse string   `json:"clickhouse"`
+	NATSUser   string   `json:"nats_user,omitempty"`
+	NATSSecret string   `json:"nats_password,omitempty"`
+	// NATSNKeys says that NATS lets in nobody without a seed of Config.NATSPath.
+	NATSNKeys  bool   `json:"nats_nkeys,omitempty"`
+	ClickHouse string `json:"clickhouse"`
 	// ClickHouseUser and ClickHouseSecret let whoever may read this file query ClickHouse.
 	ClickHouseUser   string    `json:"clickhouse_user"`
 	ClickHouseSecret string    `json:"clickhouse_password"`
@@ -52,8 +55,13 @@ func Up(ctx context.Context, c Config, engine []string, log *slog.Logger, ready 
 	if err := c.notifyReaders(readers); err != nil {
 		return err
 	}
+	logins, err := c.embeddedLogins()
+	if err != nil {
+		return err
+	}
 	engines, err := embedded.Start(ctx, embedded.Options{
 		Dir: c.Dir, KafkaPort: c.Kafka.Port, NATSPort: c.NATS.Port, ClickHousePort: c.ClickHouse.Port,
+		NATSLogins:         logins,
 		Retention:          kafka.Retention{Age: c.Kafka.Retention, Bytes: c.Kafka.MaxBytes},
 		Readers:            readers,
 		LibCHDB:            c.ClickHouse.LibCHDB,
@@ -66,10 +74,14 @@ func Up(ctx context.Context, c Config, engine []string, log *slog.Logger, ready 
 	}
 	defer engines.Stop()
 	e := Endpoints{
-		PID: os.Getpid(), Kafka: engines.Kafka.Addrs(), NATS: engines.NATS.URL(), NATSUser: natsd.DetectorUser,
-		NATSSecret: engines.NATSPassword, ClickHouse: engines.ClickHouseAddr,
+		PID: os.Getpid(), Kafka: engines.Kafka.Addrs(), NATS: engines.NATS.URL(), ClickHouse: engines.ClickHouseAddr,
 		ClickHouseUser: "default", ClickHouseSecret: engines.ClickHousePassword,
 		Keys: [2]string{c.SignerPath(), c.VerifierPath()},
+	}
+	if len(logins) > 0 {
+		e.NATSNKeys = true
+	} else {
+		e.NATSUser, e.NATSSecret = natsd.DetectorUser, engines.NATSPassword
 	}
 	defer os.Remove(filepath.Join(c.Dir, endpointsFile))
 	return Run(ctx, c.at(e), Roles(), log, func(http string) error {
@@ -86,7 +98,7 @@ func Up(ctx context.Context, c Config, engine []string, log *slog.Logger, ready 
 
 // warnIgnored says what of the configuration is for 'estop run' and has no effect here.
 func (c Config) warnIgnored(log *slog.Logger) {
-	for _, key := range []string{"kafka.brokers", "nats.url", "clickhouse.addr"} {
+	for _, key := range []string{"kafka.brokers", "nats.url", "nats.creds", "clickhouse.addr"} {
 		if from := c.from[key]; from != "" {
 			log.Warn("a setting has no effect: 'estop up' runs engines of its own; 'estop run' is for others", "key", key, "from", from)
 		}
@@ -102,13 +114,16 @@ func readers() map[string][]string {
 	for _, t := range []string{pipeline.TopicCalls, pipeline.TopicExchange} {
 		m[t] = append(m[t], pipeline.Group)
 	}
+	for _, t := range audit.Topics() {
+		m[t] = append(m[t], audit.Group)
+	}
 	return m
 }
 
 // at returns the configuration with the addresses of running engines.
 func (c Config) at(e Endpoints) Config {
 	c.Kafka.Brokers = e.Kafka
-	c.NATS.URL, c.NATS.User, c.NATS.Password = e.NATS, e.NATSUser, e.NATSSecret
+	c.NATS = c.loginTo(e)
 	c.ClickHouse.Addr, c.ClickHouse.Protocol = e.ClickHouse, "http"
 	c.ClickHouse.User, c.ClickHouse.Password = e.ClickHouseUser, e.ClickHouseSecret
 	return c

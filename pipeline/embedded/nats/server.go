@@ -1,7 +1,7 @@
 // Package natsd runs a NATS server with JetStream inside this process: the embedded
 // default, and the server that tests run against.
 //
-// Two accounts keep the kill switch in one hand. The detector's account owns the stream
+// Accounts keep the kill switch in one hand. The detector's account owns the stream
 // and is the only one that can publish revocations. Everybody else is a guest in an
 // account of its own: it hears estop.v1.revoke, sends estop.v1.ack, and reads the stream
 // through one exported service. A guest cannot even have the server publish for it by a
@@ -33,8 +33,10 @@ const (
 type Options struct {
 	Dir      string // data folder; made if missing
 	Password string // of DetectorUser; at least 16 bytes
-	Port     int    // on the loopback interface; 0 takes a free one
-	Logger   server.Logger
+	// Logins, where there are any, are the only ones who get in: there is no password then, and no guest.
+	Logins []Login
+	Port   int // on the loopback interface; 0 takes a free one
+	Logger server.Logger
 }
 
 // Server is a running NATS server.
@@ -45,7 +47,7 @@ type Server struct {
 
 // Start starts a server and returns when it accepts connections.
 func Start(o Options) (*Server, error) {
-	if len(o.Password) < minPassword {
+	if len(o.Logins) == 0 && len(o.Password) < minPassword {
 		return nil, fmt.Errorf("cannot start NATS: the detector's password has %d bytes, needs %d", len(o.Password), minPassword)
 	}
 	if o.Dir == "" {
@@ -76,7 +78,11 @@ func Start(o Options) (*Server, error) {
 
 func serverOptions(o Options) (*server.Options, error) {
 	opts := &server.Options{}
-	if err := opts.ProcessConfigString(Config(o.Password)); err != nil {
+	who := Config(o.Password)
+	if len(o.Logins) > 0 {
+		who = Accounts(o.Logins...)
+	}
+	if err := opts.ProcessConfigString(who); err != nil {
 		return nil, err
 	}
 	opts.ServerName = "estop"
