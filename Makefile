@@ -8,12 +8,16 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -X github.com/estop-project/estop/pipeline/node.version=$(VERSION)
 # Real CloudTrail records for the demo, if they are at hand.
 CLOUDTRAIL ?= ../shared/data/cloudtrail/raw
+# Of 'make chaos': seeds, separated by commas, and how long the faults of each go on. KILL=5s only kills detect processes,
+# PLANTED=1 plants a bug that must be found.
+SEED     ?= 1
+MINUTES  ?= 2
 
 # Tests find the engine by this name, and fail rather than skip when it is missing.
 export ESTOP_LIBCHDB = $(abspath $(LIBCHDB))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build libchdb proxies test test-short lint fmt docs bench eval clean
+.PHONY: help demo build libchdb proxies test test-short lint fmt docs bench eval chaos clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +60,9 @@ bench: build libchdb ## Measure speed; writes bench/results
 
 eval: build ## Measure detection on synthetic and labelled data; writes bench/results
 	@$(BIN) eval --results bench/results --html bin/eval.html
+
+chaos: build libchdb ## Kill, pause, cut off and fill up an installation by SEED for MINUTES, and check what came of it; writes bench/results
+	$(GO) run ./bench/cmd/chaos -seeds $(SEED) -minutes $(MINUTES) $(if $(KILL),-kill $(KILL)) $(if $(PLANTED),-planted)
 
 clean: ## Remove what was built; the cache of engines stays
 	rm -rf bin

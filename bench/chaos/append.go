@@ -83,7 +83,7 @@ func (a *appender) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
 	defer cancel()
 	if err := a.client.Flush(ctx); err != nil {
-		return fmt.Errorf("Kafka does not take all calls within %v: %w", recoverLimit, err)
+		return fmt.Errorf("not all calls are taken by Kafka within %v: %w", recoverLimit, err)
 	}
 	return nil
 }

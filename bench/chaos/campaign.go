@@ -3,9 +3,11 @@ package chaos
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -52,6 +54,8 @@ func Run(ctx context.Context, o Options) (*Outcome, error) {
 			return nil, fmt.Errorf("cannot make a folder for the campaign: %w", err)
 		}
 		defer os.RemoveAll(dir)
+	} else if _, err := os.Stat(dir); err == nil {
+		return nil, fmt.Errorf("folder %q is there already: a campaign begins with nothing", dir)
 	}
 	c, err := newCluster(o.Estop, dir, o.Journal)
 	if err != nil {
@@ -134,8 +138,25 @@ func (c *Cluster) finish(ctx context.Context, o Options, out *Outcome, w *watch,
 	if err := c.collect(ctx, &out.History); err != nil {
 		return err
 	}
+	if o.Dir != "" {
+		if err := keep(filepath.Join(o.Dir, "history.json"), &out.History); err != nil {
+			return err
+		}
+	}
 	out.Violations = check.Check(out.History)
 	out.Delays = delays(&out.History, appender.sent)
+	return nil
+}
+
+// keep writes a history down, for whoever asks how a violation came about.
+func keep(path string, h *check.History) error {
+	text, err := json.Marshal(h)
+	if err == nil {
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot keep the history: %w", err)
+	}
 	return nil
 }
 

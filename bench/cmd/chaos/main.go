@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -56,7 +57,7 @@ func run() error {
 	planted := flag.Bool("planted", false, "plant a bug in estop, which must be found; no results are written")
 	binary := flag.String("estop", "bin/estop", "the binary of estop")
 	out := flag.String("out", "bench/results", "folder of the results")
-	name := flag.String("name", "chaos", "name of the results")
+	name := flag.String("name", "", "name of the results; empty: chaos, and chaos-kill with -kill")
 	rate := flag.Int("rate", 100, "honest calls a second")
 	breaches := flag.Int("breaches", 60, "breaches a minute")
 	dir := flag.String("dir", "", "keep all data and logs in this folder; empty: a temporary one")
@@ -94,7 +95,7 @@ func run() error {
 	case c.planted:
 		return c.seek(ctx)
 	}
-	return c.measure(ctx, absolute(root, *out), *name)
+	return c.measure(ctx, absolute(root, *out), cmp.Or(*name, c.name()))
 }
 
 // faults are those of a seed.
@@ -171,6 +172,14 @@ func (c *campaigns) seek(ctx context.Context) error {
 	}
 	fmt.Println("the planted bug was found")
 	return nil
+}
+
+// name is that of the results.
+func (c *campaigns) name() string {
+	if c.kill > 0 {
+		return "chaos-kill"
+	}
+	return "chaos"
 }
 
 // set names a campaign in the report.
