@@ -39,12 +39,15 @@ func newRun() *cobra.Command {
 			})
 		},
 	}
-	var all []string
+	var all, usual []string
+	for _, r := range node.UsualRoles() {
+		usual = append(usual, string(r))
+	}
 	for _, r := range node.Roles() {
 		all = append(all, string(r))
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&names, "role", all, "roles to run")
+	f.StringSliceVar(&names, "role", usual, "roles to run")
 	f.String("detectors.dir", "", "folder of detectors of your own, loaded live")
 	f.Bool("detectors.catalog", true, "run the built-in detectors")
 	f.String("notify.file", "", "file of sinks: whom the notify role tells")

@@ -183,3 +183,19 @@ func (c *ClickHouse) impossible(s Span, offset int64) string {
 	}
 	return ""
 }
+
+// Find returns where the call with an id is; the newest of several.
+func (c *ClickHouse) Find(ctx context.Context, id string) (Place, error) {
+	var log string
+	var at Place
+	row := c.store.QueryRow(ctx, "SELECT log, partition, offset, part FROM calls WHERE id = ? ORDER BY ingested_at DESC, offset DESC LIMIT 1", id)
+	if err := row.Scan(&log, &at.Partition, &at.Offset, &at.Part); err != nil {
+		return at, fmt.Errorf("cannot find the call %q in ClickHouse: %w", id, err)
+	}
+	raw, err := base64.StdEncoding.DecodeString(log)
+	if err != nil || len(raw) != len(at.TopicID) {
+		return at, fmt.Errorf("the call %q is of a topic %q that Kafka cannot have", id, log)
+	}
+	at.TopicID = [16]byte(raw)
+	return at, nil
+}

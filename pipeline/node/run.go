@@ -35,10 +35,15 @@ const (
 	RoleArchive Role = "archive" // keeps calls and decisions in ClickHouse
 	RoleAcks    Role = "acks"    // keeps the acknowledgements of guards, knows them, and raises what they do not confirm
 	RoleNotify  Role = "notify"  // tells others: webhooks, chats, SIEMs, receivers of security events
+	RoleAudit   Role = "audit"   // keeps the provable trail of all that happened
 )
 
 // Roles are all roles.
-func Roles() []Role { return []Role{RoleDetect, RoleArchive, RoleAcks, RoleNotify} }
+func Roles() []Role { return append(UsualRoles(), RoleAudit) }
+
+// UsualRoles are those that run where nothing else is said. Of audit there is one: a log has
+// one writer.
+func UsualRoles() []Role { return []Role{RoleDetect, RoleArchive, RoleAcks, RoleNotify} }
 
 // ParseRoles reads a list of roles.
 func ParseRoles(names []string) ([]Role, error) {
@@ -84,7 +89,7 @@ func (c Config) Logger() *slog.Logger {
 func Run(ctx context.Context, c Config, roles []Role, log *slog.Logger, ready func(http string) error) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	n := &running{Config: c, log: log, registry: registry, detectors: detectors{files: c.DetectorFiles()}}
+	n := &running{Config: c, log: log, registry: registry, detectors: detectors{files: c.DetectorFiles()}, alone: len(roles) == 1}
 	defer n.close()
 	if err := n.listen(); err != nil {
 		return err
@@ -106,6 +111,7 @@ func Run(ctx context.Context, c Config, roles []Role, log *slog.Logger, ready fu
 	for _, r := range roles {
 		start := map[Role]func(context.Context) error{
 			RoleDetect: n.detect, RoleArchive: n.archive, RoleAcks: n.acks, RoleNotify: n.notify,
+			RoleAudit: n.audit,
 		}[r]
 		group.Go(func() error {
 			if err := start(ctx); err != nil {
@@ -130,6 +136,7 @@ type running struct {
 	producer  *kgo.Client
 	nats      *nats.Conn
 	notifier  *notify.Notifier // nil: there is nobody to tell
+	alone     bool             // it runs one role
 	listener  net.Listener     // of metrics and health; nil: not served
 }
 
