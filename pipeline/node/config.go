@@ -24,6 +24,7 @@ type Config struct {
 	Interlock  Interlock  `config:"interlock"`
 	Archive    Archive    `config:"archive"`
 	Notify     Notify     `config:"notify"`
+	Audit      Audit      `config:"audit"`
 	HTTP       HTTP       `config:"http"`
 	Log        Log        `config:"log"`
 
@@ -95,6 +96,7 @@ type Keys struct {
 	Signer   string `config:"signer"`
 	Verifier string `config:"verifier"`
 	Operator string `config:"operator"` // of the person who runs a command
+	Audit    string `config:"audit"`    // of the audit log
 }
 
 // Detectors says which detectors run.
@@ -154,6 +156,7 @@ func Default() Config {
 		},
 		Interlock: Interlock{Window: 10 * time.Minute, Targets: 50, Percent: 20, Least: 5},
 		Archive:   Archive{MaxRows: 50_000, MaxWait: 500 * time.Millisecond},
+		Audit:     Audit{MaxLeaves: 1 << 14, MaxWait: 10 * time.Second},
 		HTTP:      HTTP{Addr: "127.0.0.1:9464"},
 		Log:       Log{Level: "info", Format: "text"},
 	}
