@@ -157,11 +157,11 @@ func parseRules(args []string) ([]rule, error) {
 }
 
 func TestKafkaRulesNameOnlyTopicsAndGroupsThatExist(t *testing.T) {
-	known := map[string]bool{pipeline.Group: true, "estop-archive": true, "estop.": true, "estop-": true, "estop-notify-": true}
+	known := map[string]bool{pipeline.Group: true, "estop-archive": true, "estop-audit": true, "estop.": true, "estop-": true, "estop-notify-": true}
 	for _, spec := range pipeline.Topics() {
 		known[spec.Name] = true
 	}
-	// Only the roles that write decisions may, and only what sends calls may send calls.
+	// Only the roles that write decisions may, and only what sends calls may send calls, beside drills.
 	writers := map[string][]string{}
 	for _, r := range kafkaRules(t) {
 		if !known[r.acl.Name] {
@@ -172,7 +172,7 @@ func TestKafkaRulesNameOnlyTopicsAndGroupsThatExist(t *testing.T) {
 		}
 	}
 	want := map[string][]string{
-		"estop.calls": {"estop-ingest"}, "estop.exchange": {"estop-detect"}, "estop.state": {"estop-detect"},
+		"estop.calls": {"estop-detect", "estop-operator", "estop-ingest"}, "estop.exchange": {"estop-detect"}, "estop.state": {"estop-detect"},
 		"estop.features": {"estop-detect"}, "estop.detections": {"estop-detect"},
 		"estop.revocations": {"estop-detect", "estop-operator"}, "estop.acks": {"estop-acks"},
 		"estop.guards":    {"estop-acks"},

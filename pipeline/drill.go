@@ -92,31 +92,34 @@ var (
 	errNotFound   = errors.New("the detector of drills does not find the call")
 )
 
-// drill answers the marked call of a drill: all that happens to a call that is stopped happens to it, and nothing that is known of agents changes.
-func (w *worker) drill(ctx context.Context, r *kgo.Record, token []byte) {
+// drill answers the marked call of a drill: all that happens to a call that is stopped happens to it, and nothing that is
+// known of agents changes. It reports whether the record is one: whoever marks a call without right does not hide it.
+func (w *worker) drill(ctx context.Context, r *kgo.Record, token []byte) bool {
 	d := w.detect
 	now := d.opt.Now()
-	order, err := w.readDrill(r, token, now)
-	if err == nil {
-		err = d.stop(ctx, w, order)
-	}
+	stop, err := w.readDrill(r, token, now)
 	if err != nil {
-		// One that has ended was answered before, by who judged this partition then.
-		if !errors.Is(err, revoke.ErrExpired) {
-			d.metrics.drillsRefused.Inc()
-			w.log.Warn("a drill is not answered", "offset", r.Offset, "err", err)
-		}
-		return
+		d.metrics.drillsRefused.Inc()
+		w.log.Warn("a call is marked as that of a drill, and is none", "offset", r.Offset, "err", err)
+		return false
+	}
+	if !now.Before(stop.Until) {
+		return true // who judged this partition then has answered it
+	}
+	if err := d.stop(ctx, w, stop); err != nil {
+		w.log.Error("a drill is not answered", "offset", r.Offset, "err", err)
+		return true
 	}
 	d.metrics.drills.Inc()
+	return true
 }
 
-// readDrill returns the stop that answers a marked call.
+// readDrill returns the stop that answers a marked call. It ends when the drill does.
 func (w *worker) readDrill(r *kgo.Record, token []byte, now time.Time) (revoke.Revocation, error) {
 	if !w.drills.room(now) {
 		return revoke.Revocation{}, errManyDrills
 	}
-	signed, err := w.detect.opt.Publisher.Verifier().Verify(token, now)
+	signed, err := w.detect.opt.Publisher.Verifier().Genuine(token)
 	if err != nil {
 		return signed, err
 	}
@@ -142,6 +145,7 @@ func (w *worker) readDrill(r *kgo.Record, token []byte, now time.Time) (revoke.R
 		return signed, errNotFound
 	}
 	stop := order(e, &found.Detection, now)
+	stop.Until = signed.Until
 	// The id is known to whoever waits for acknowledgements, and the guards to be tried may be those of any tenant.
 	stop.ID, stop.Tenant, stop.Subject, stop.Detector, stop.Reason = signed.ID, signed.Tenant, signed.Subject, revoke.DrillDetector, signed.Reason
 	return stop, nil

@@ -57,7 +57,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		needless:      counter("revocations_needless_total", "Revocations that were not sent: what they stop is stopped as hard already, or a person released it."),
 		heldBack:      counter("revocations_held_back_total", "Revocations that the interlock kept back; they wait for a person (estop queue)."),
 		drills:        counter("drills_total", "Marked calls of drills that were answered with the revocation of a session that no call has."),
-		drillsRefused: counter("drills_refused_total", "Marked calls of drills that were not answered: not signed by who may, or too many at once."),
+		drillsRefused: counter("drills_refused_total", "Calls that are marked as those of drills and are none, or too many at once; they are judged as any other."),
 		risks:         vec("risks_total", "Risks of agents that were sent to the gates, by level.", "level"),
 		risksFailed:   counter("risks_failed_total", "Risks of agents that could not be sent, and are sent again."),
 		deadLetters:   vec("dead_letters_total", "Calls that could not be decoded, by reason.", "reason"),

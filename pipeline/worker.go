@@ -203,8 +203,7 @@ func (w *worker) record(ctx context.Context, r *kgo.Record) {
 		w.exchanged(ctx, r)
 		return
 	}
-	if token, ok := drillToken(r); ok {
-		w.drill(ctx, r, token)
+	if token, ok := drillToken(r); ok && w.drill(ctx, r, token) {
 		return
 	}
 	src := SourceOf(r)

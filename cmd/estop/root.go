@@ -44,7 +44,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, node.ErrNoNode):
 		return exitNoNode
-	case errors.Is(err, node.ErrNoGuard), errors.Is(err, revoke.ErrUnconfirmed):
+	case errors.Is(err, node.ErrNoGuard), errors.Is(err, revoke.ErrUnconfirmed), errors.Is(err, node.ErrNotJudged):
 		return exitUnstopped
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitSignal
@@ -91,6 +91,7 @@ func newRoot() *cobra.Command {
 	addGroup(root, "run", "See it work, and run it:", newDemo(), newUp(), newRun(), newReplay())
 	addGroup(root, "stop", "Stop agents:", newKill(), newPanic(), newRelease(), newQueue(), newStatus(), newCoverage(), newDrill(), newVerify(), newGate())
 	addGroup(root, "set", "Set it up:", newDetector(), newPolicy(), newBacktest(), newEval(), newConfig(), newKeys(), newNotify())
+	addGroup(root, "prove", "Prove it:", newAudit())
 	root.AddCommand(newVersion(), newEngine())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

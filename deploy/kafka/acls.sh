@@ -18,7 +18,7 @@ allow() {
 options=$*
 
 # Every role makes the topics that are missing when it starts.
-for role in estop-detect estop-archive estop-acks estop-notify; do
+for role in estop-detect estop-archive estop-acks estop-notify estop-audit; do
 	allow "$role" --operation Create --topic estop. --resource-pattern-type prefixed
 done
 
@@ -28,6 +28,8 @@ allow estop-detect --operation Read --topic estop.calls --topic estop.exchange -
 	--topic estop.revocations
 allow estop-detect --operation Write --topic estop.exchange --topic estop.state --topic estop.features \
 	--topic estop.detections --topic estop.revocations --topic estop.decisions --topic estop.changes --topic estop.calls.dlq
+# Drills on a schedule begin with a marked call (revoke.drill). Without drills this right is not needed.
+allow estop-detect --operation Write --topic estop.calls
 
 # archive reads what goes to ClickHouse, and writes what ClickHouse refuses.
 allow estop-archive --operation Read --group estop-archive
@@ -44,10 +46,17 @@ allow estop-notify --operation Read --group estop-notify- --resource-pattern-typ
 allow estop-notify --operation Read --topic estop.detections --topic estop.revocations --topic estop.decisions
 allow estop-notify --operation Write --topic estop.notify.dlq
 
+# audit reads what its log proves, and says how far it is. It writes nothing but its log.
+allow estop-audit --operation Read --group estop-audit
+allow estop-audit --operation Read --topic estop.calls --topic estop.detections --topic estop.revocations --topic estop.decisions \
+	--topic estop.acks --topic estop.changes
+
 # People: 'estop kill', 'estop release' and 'estop queue' write down what they do; 'estop status' looks.
 allow estop-operator --operation Write --topic estop.revocations --topic estop.decisions
 allow estop-operator --operation Describe --topic estop. --resource-pattern-type prefixed
 allow estop-operator --operation Describe --group estop- --resource-pattern-type prefixed
+# 'estop drill --calls' begins with a marked call.
+allow estop-operator --operation Write --topic estop.calls
 # 'estop notify replay' sends dead letters again.
 allow estop-operator --operation Read --topic estop.notify.dlq
 allow estop-operator --operation Read --group estop-notify- --resource-pattern-type prefixed

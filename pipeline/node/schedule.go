@@ -2,9 +2,10 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"math"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"strings"
 	"time"
 
@@ -26,28 +27,35 @@ const (
 )
 
 type drillMetrics struct {
-	seconds  prometheus.Histogram
-	coverage prometheus.Gauge
-	failed   prometheus.Counter
+	seconds, detect          prometheus.Histogram
+	coverage, last, interval prometheus.Gauge
+	held, failed             prometheus.Counter
 }
 
 func newDrillMetrics(reg prometheus.Registerer) *drillMetrics {
 	f := promauto.With(reg)
+	seconds := func(name, help string) prometheus.Histogram {
+		return f.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "estop", Subsystem: "drill", Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+		})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return f.NewGauge(prometheus.GaugeOpts{Namespace: "estop", Subsystem: "drill", Name: name, Help: help})
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return f.NewCounter(prometheus.CounterOpts{Namespace: "estop", Subsystem: "drill", Name: name, Help: help})
+	}
 	m := &drillMetrics{
-		seconds: f.NewHistogram(prometheus.HistogramOpts{
-			Namespace: "estop", Subsystem: "drill", Name: "seconds",
-			Help:    "In drills on a schedule: time from a revocation to a guard's acknowledgement.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
-		}),
-		coverage: f.NewGauge(prometheus.GaugeOpts{
-			Namespace: "estop", Subsystem: "drill", Name: "coverage",
-			Help: "In the last drill on a schedule: share of acknowledgements that came. NaN: there was none, or no guard is known.",
-		}),
-		failed: f.NewCounter(prometheus.CounterOpts{
-			Namespace: "estop", Subsystem: "drill", Name: "failed_total", Help: "Drills on a schedule that could not be held.",
-		}),
+		seconds:  seconds("seconds", "In drills on a schedule: time from the append of a marked call to a guard's acknowledgement."),
+		detect:   seconds("detect_seconds", "In drills on a schedule: time from the append of a marked call to the revocation."),
+		coverage: gauge("coverage", "In the last drill on a schedule, if this process held it: share of acknowledgements that came. NaN: another one held it, there was none, or no guard is known."),
+		last:     gauge("last_timestamp_seconds", "When this process last heard of a drill on a schedule, its own or another's; before the first one, when it started."),
+		interval: gauge("interval_seconds", "How often drills are due (revoke.drill); 0: there are none on a schedule."),
+		held:     counter("held_total", "Drills on a schedule that this process held."),
+		failed:   counter("failed_total", "Drills on a schedule that could not be held, or that the detect role did not answer."),
 	}
 	m.coverage.Set(math.NaN())
+	m.last.SetToCurrentTime()
 	return m
 }
 
@@ -55,16 +63,22 @@ func newDrillMetrics(reg prometheus.Registerer) *drillMetrics {
 // several processes one holds it: the others hear it, and begin to wait anew.
 func (n *running) startDrills(ctx context.Context, signer revoke.Signer) (stop func(), err error) {
 	metrics := newDrillMetrics(n.registry)
+	metrics.interval.Set(n.Revoke.Drill.Seconds())
 	if n.Revoke.Drill == 0 {
 		return func() {}, nil
 	}
-	client, err := revoke.NewClient(ctx, n.nats, revoke.ClientOptions{Signer: signer, By: publisherName(), Replicas: n.NATS.Replicas})
+	verifier, err := n.guardsVerifier(signer)
 	if err != nil {
 		return nil, err
 	}
-	held := make(chan struct{}, 1)
-	sub, err := n.nats.Subscribe(revoke.RevokePrefix+".*."+string(revoke.Session)+".*", func(m *nats.Msg) {
-		if at := strings.LastIndexByte(m.Subject, '.'); strings.HasPrefix(m.Subject[at+1:], revoke.DrillPrefix+onSchedule) {
+	client, err := revoke.NewClient(ctx, n.nats, revoke.ClientOptions{Signer: signer, Verifier: verifier, Replicas: n.NATS.Replicas})
+	if err != nil {
+		return nil, err
+	}
+	held, kind := make(chan struct{}, 1), onSchedule+rand.Text()+"-"
+	sub, err := n.nats.Subscribe(drilledSubjects, func(m *nats.Msg) {
+		session := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+		if strings.HasPrefix(session, revoke.DrillPrefix+onSchedule) && !strings.HasPrefix(session, revoke.DrillPrefix+kind) {
 			select {
 			case held <- struct{}{}:
 			default:
@@ -79,7 +93,7 @@ func (n *running) startDrills(ctx context.Context, signer revoke.Signer) (stop f
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		n.drills(ctx, &Control{client: client, nats: n.nats, kafka: n.producer, any: true}, metrics, held)
+		n.drills(ctx, &Control{client: client, nats: n.nats, kafka: n.producer, by: publisherName(), log: n.log, any: true}, metrics, kind, held)
 	}()
 	return func() {
 		cancel()
@@ -89,10 +103,10 @@ func (n *running) startDrills(ctx context.Context, signer revoke.Signer) (stop f
 	}, nil
 }
 
-func (n *running) drills(ctx context.Context, k *Control, m *drillMetrics, held <-chan struct{}) {
+func (n *running) drills(ctx context.Context, k *Control, m *drillMetrics, kind string, held <-chan struct{}) {
 	every := n.Revoke.Drill
 	// At random, so that of several processes one is first.
-	spread := func(d time.Duration) time.Duration { return d + rand.N(every/10+1) }
+	spread := func(d time.Duration) time.Duration { return d + mathrand.N(every/10+1) }
 	t := time.NewTimer(spread(min(every, firstDrill)))
 	defer t.Stop()
 	for {
@@ -100,17 +114,33 @@ func (n *running) drills(ctx context.Context, k *Control, m *drillMetrics, held 
 		case <-ctx.Done():
 			return
 		case <-held:
+			m.coverage.Set(math.NaN()) // it is another's
+			m.last.SetToCurrentTime()
 		case <-t.C:
-			n.drill(ctx, k, m)
+			n.drill(ctx, k, m, kind)
 		}
 		t.Reset(spread(every))
 	}
 }
 
-func (n *running) drill(ctx context.Context, k *Control, m *drillMetrics) {
-	d, err := k.Drill(ctx, DrillOptions{Count: drillCount, Wait: drillWait, kind: onSchedule}, nil)
+func (n *running) drill(ctx context.Context, k *Control, m *drillMetrics, kind string) {
+	d, err := k.Drill(ctx, DrillOptions{Count: drillCount, Wait: drillWait, Calls: true, kind: kind}, nil)
 	if ctx.Err() != nil {
 		return
+	}
+	m.take(d, err)
+	if err != nil {
+		n.log.Error("drill", "err", err, "confirmed", d.Confirmed, "expected", d.Expected)
+		return
+	}
+	n.log.Info("drill", "guards", len(d.Guards), "p50", d.P50, "p99", d.P99, "worst", d.Worst)
+}
+
+// take takes in what came of a drill.
+func (m *drillMetrics) take(d Drill, err error) {
+	m.held.Inc()
+	for _, took := range d.took {
+		m.detect.Observe(took.Seconds())
 	}
 	for _, g := range d.Guards {
 		for _, took := range g.took {
@@ -118,16 +148,19 @@ func (n *running) drill(ctx context.Context, k *Control, m *drillMetrics) {
 		}
 	}
 	switch {
-	case err == nil, errors.Is(err, revoke.ErrUnconfirmed):
+	case err == nil:
+		m.coverage.Set(d.Coverage)
+	case errors.Is(err, ErrNotJudged):
+		m.coverage.Set(d.Coverage)
+		m.failed.Inc()
+		return
+	case errors.Is(err, revoke.ErrUnconfirmed):
 		m.coverage.Set(d.Coverage)
 	case errors.Is(err, ErrNoGuard):
 		m.coverage.Set(math.NaN())
 	default:
 		m.failed.Inc()
-	}
-	if err != nil {
-		n.log.Error("drill", "err", err, "confirmed", d.Confirmed, "expected", d.Expected)
 		return
 	}
-	n.log.Info("drill", "guards", len(d.Guards), "p50", d.P50, "p99", d.P99, "worst", d.Worst)
+	m.last.SetToCurrentTime()
 }
