@@ -17,6 +17,7 @@ import (
 	"github.com/estop-project/estop/detector/catalog"
 	"github.com/estop-project/estop/pipeline"
 	"github.com/estop-project/estop/pipeline/archive"
+	"github.com/estop-project/estop/pipeline/audit"
 	"github.com/estop-project/estop/pipeline/changes"
 	"github.com/estop-project/estop/pipeline/node"
 	"github.com/estop-project/estop/pipeline/notify"
@@ -109,6 +110,7 @@ func TestThePageHasEveryMetric(t *testing.T) {
 	if _, err := archive.New(archive.Options{Kafka: kafka, ClickHouse: *node.Default().ClickHouseOptions(), Registerer: n}); err != nil {
 		t.Fatal(err)
 	}
+	audit.Metrics(n)
 	changes.New(changes.Options{Kafka: kafka, Registerer: n})
 	node.HeartbeatMetrics(n, &revoke.Heartbeat{})
 	if _, err := notify.New(notify.Options{File: &notify.File{}, Registerer: n}); err != nil {

@@ -222,6 +222,9 @@ func (r *reading) publish() error {
 	return nil
 }
 
+// Metrics registers the role's metrics, as Run does.
+func Metrics(r prometheus.Registerer) { newMetrics(r) }
+
 // metrics are what the role counts.
 type metrics struct {
 	leaves, checkpoints, failures, gaps prometheus.Counter
