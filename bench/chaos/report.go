@@ -11,8 +11,9 @@ import (
 	"github.com/estop-project/estop/bench/report"
 )
 
-// Report adds a campaign to a report, in a set of its own.
-func (out *Outcome) Report(r *report.Report, set, command string) {
+// Report adds a campaign to a report, in a set of its own. late is the goal of the longest time from an append until a
+// guard with a good network denied.
+func (out *Outcome) Report(r *report.Report, set, command string, late report.Goal) {
 	add := func(name string, value float64, unit string, goal report.Goal) {
 		r.Add(report.Figure{Set: set, Name: name, Value: value, Unit: unit, Goal: goal, Command: command})
 	}
@@ -25,16 +26,18 @@ func (out *Outcome) Report(r *report.Report, set, command string) {
 	count("different detections", len(ids(h.Detections, func(d check.Detection) string { return d.ID })), "detections")
 	count("records of detections that repeat an id", len(h.Detections)-len(ids(h.Detections, func(d check.Detection) string { return d.ID })), "records")
 	count("different revocations", len(ids(h.Revocations, func(d check.Revocation) string { return d.ID })), "revocations")
-	millis := func(name string, d time.Duration) {
-		add(name, float64(d.Milliseconds()), "ms", report.Goal{})
-	}
-	for name, all := range map[string][]time.Duration{"a guard": out.Delays.Direct, "the guard behind the bad network": out.Delays.Proxied} {
-		millis("append to denied by "+name+", p50", quantile(all, 0.5))
-		millis("append to denied by "+name+", p99", quantile(all, 0.99))
-		millis("append to denied by "+name+", longest", quantile(all, 1))
+	millis := func(name string, d time.Duration, goal report.Goal) { add(name, float64(d.Milliseconds()), "ms", goal) }
+	for _, of := range []struct {
+		who  string
+		all  []time.Duration
+		late report.Goal
+	}{{"a guard", out.Delays.Direct, late}, {"the guard behind the bad network", out.Delays.Proxied, report.Goal{}}} {
+		millis("append to denied by "+of.who+", p50", quantile(of.all, 0.5), report.Goal{})
+		millis("append to denied by "+of.who+", p99", quantile(of.all, 0.99), report.Goal{})
+		millis("append to denied by "+of.who+", longest", quantile(of.all, 1), of.late)
 	}
 	add("from the last fault until nothing was behind", out.Recovery.Seconds(), "s", report.Goal{})
-	millis("stall of the campaign itself, by which the bound is longer", out.Stall)
+	millis("stall of the campaign itself, by which the bound is longer", out.Stall, report.Goal{})
 	r.Tables = append(r.Tables, out.faultTable(set))
 	for _, name := range slices.Sorted(maps.Keys(out.Endings)) {
 		r.Note("%s: %s ended by itself %d times and was started again.", set, name, out.Endings[name])

@@ -138,7 +138,7 @@ func (c *campaigns) measure(ctx context.Context, dir, name string) error {
 			return err
 		}
 		violations += len(outcome.Violations)
-		outcome.Report(results, c.set(seed), c.command(seed))
+		outcome.Report(results, c.set(seed), c.command(seed), c.late())
 	}
 	results.Note("Servers: Apache Kafka (3 brokers, KRaft), nats-server (3 servers, JetStream), ClickHouse (the embedded engine), each a process of its own on one machine; estop: detect and archive twice, acks once.")
 	if err := results.Text(os.Stdout, report.Style{}); err != nil {
@@ -172,6 +172,14 @@ func (c *campaigns) seek(ctx context.Context) error {
 	}
 	fmt.Println("the planted bug was found")
 	return nil
+}
+
+// late is how long a kill may take while nothing but detect processes dies.
+func (c *campaigns) late() report.Goal {
+	if c.kill > 0 {
+		return report.AtMost(2000)
+	}
+	return report.Goal{}
 }
 
 // name is that of the results.
