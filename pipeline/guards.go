@@ -37,6 +37,8 @@ type AcksOptions struct {
 	Producer *kgo.Client
 	// Verifier checks what is watched. Without keys no revocation is.
 	Verifier revoke.Verifier
+	// Keys brings other ones as they change; nil: they do not.
+	Keys <-chan revoke.Verifier
 	// Deadline is how long all known guards may take to acknowledge. 0: nothing is watched.
 	Deadline   time.Duration
 	Log        *slog.Logger
@@ -83,6 +85,11 @@ func keepGuards(ctx context.Context, o AcksOptions) error {
 			return k.Producer.Flush(flush)
 		case m := <-k.heard:
 			k.take[m.Sub](m, time.Now())
+		case v := <-k.Keys:
+			k.Verifier = v
+			if err := k.follow(); err != nil {
+				return fmt.Errorf("cannot watch whether guards confirm: %w", err)
+			}
 		case <-tick.C:
 			now := time.Now()
 			for _, due := range k.watch.Due(now) {
@@ -107,27 +114,35 @@ type guardKeeper struct {
 	heard    chan *nats.Msg
 	take     map[*nats.Subscription]func(*nats.Msg, time.Time)
 	written  map[string]time.Time // by guard: when it was written down last
+	follows  bool                 // it watches revocations
 }
 
 func (k *guardKeeper) subscribe() error {
-	hear := func(subject, group string, f func(*nats.Msg, time.Time)) error {
-		sub, err := k.NATS.ChanQueueSubscribe(subject, group, k.heard)
-		if err == nil {
-			k.take[sub] = f
-		}
-		return err
+	return errors.Join(k.hear(revoke.GuardPrefix+".>", k.hearReport), k.follow(), k.NATS.Flush())
+}
+
+// follow begins to watch revocations, once there are keys to believe them by.
+func (k *guardKeeper) follow() error {
+	if k.follows || k.Deadline == 0 || len(k.Verifier.Keys) == 0 {
+		return nil
 	}
-	mine := func(f func(m *nats.Msg, mine bool, now time.Time)) (func(*nats.Msg, time.Time), func(*nats.Msg, time.Time)) {
-		return func(m *nats.Msg, now time.Time) { f(m, false, now) }, func(m *nats.Msg, now time.Time) { f(m, true, now) }
+	k.follows = true
+	return errors.Join(k.hear(revoke.RevokePrefix+".>", k.hearRevocation),
+		k.listen(revoke.AckPrefix+".>", "", k.hearAck), k.listen(coverage.RaisedPrefix+".>", "", k.hearRaised), k.NATS.Flush())
+}
+
+// hear takes each message, and again if it is this process's turn.
+func (k *guardKeeper) hear(subject string, f func(m *nats.Msg, mine bool, now time.Time)) error {
+	return errors.Join(k.listen(subject, "", func(m *nats.Msg, now time.Time) { f(m, false, now) }),
+		k.listen(subject, ackGroup, func(m *nats.Msg, now time.Time) { f(m, true, now) }))
+}
+
+func (k *guardKeeper) listen(subject, group string, f func(*nats.Msg, time.Time)) error {
+	sub, err := k.NATS.ChanQueueSubscribe(subject, group, k.heard)
+	if err == nil {
+		k.take[sub] = f
 	}
-	all, one := mine(k.hearReport)
-	err := errors.Join(hear(revoke.GuardPrefix+".>", "", all), hear(revoke.GuardPrefix+".>", ackGroup, one))
-	if k.Deadline > 0 && len(k.Verifier.Keys) > 0 {
-		all, one = mine(k.hearRevocation)
-		err = errors.Join(err, hear(revoke.RevokePrefix+".>", "", all), hear(revoke.RevokePrefix+".>", ackGroup, one),
-			hear(revoke.AckPrefix+".>", "", k.hearAck), hear(coverage.RaisedPrefix+".>", "", k.hearRaised))
-	}
-	return errors.Join(err, k.NATS.Flush())
+	return err
 }
 
 // serve lets others ask, now that there is something to answer.

@@ -156,6 +156,45 @@ func TestWhatAGuardDoesNotConfirmIsPublishedAgainAndRaisedWhereTwoProcessesWatch
 	}
 }
 
+func TestTheAcksRoleTakesOtherKeysWhileItRuns(t *testing.T) {
+	r := rig.New(t, rig.Options{})
+	keys := make(chan revoke.Verifier)
+	role := r.Acks(within(time.Minute), func(o *pipeline.AcksOptions) { o.Keys, o.Verifier = keys, revoke.Verifier{} }) // at first there are none
+	r.Guard("gate-1")
+	nc := r.Connect(r.NATS.DetectorURL())
+	registered(t, nc, "gate-1")
+	stranger, err := revoke.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys <- stranger.Verifier()
+	confirmed := func() float64 { return role.Metric("estop_acks_confirmed_total") }
+	kill := func(subject string) {
+		t.Helper()
+		if _, err := killer(t, r, nc).Kill(t.Context(), killing(subject)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kill("before")
+	rig.Await(t, time.Minute, func() error {
+		if role.Metric("estop_acks_refused_total") == 0 {
+			return errors.New("the revocation of a key that is not known is not refused")
+		}
+		return nil
+	})
+	if n := confirmed(); n != 0 {
+		t.Errorf("%v are confirmed that are not believed", n)
+	}
+	keys <- r.Signer.Verifier()
+	kill("after")
+	rig.Await(t, time.Minute, func() error {
+		if confirmed() == 0 {
+			return errors.New("nothing is confirmed by the new keys")
+		}
+		return nil
+	})
+}
+
 func TestTheRegisterOutlivesARestartAndForgetsWhoSaysBye(t *testing.T) {
 	r := rig.New(t, rig.Options{})
 	role := r.Acks()

@@ -121,7 +121,7 @@ func (k *Control) send(ctx context.Context, record revoke.Record) (Stopped, erro
 	} else {
 		s.Acks, err = k.client.SendTo(ctx, record, func(ctx context.Context) []string {
 			var unknown error
-			if s.Known, unknown = k.known(ctx, record.Tenant); unknown != nil {
+			if s.Known, unknown = k.known(ctx, coverage.Concerned(record.Revocation)); unknown != nil {
 				s.Warning = unknown.Error()
 			}
 			return s.Known
@@ -140,7 +140,7 @@ func (k *Control) send(ctx context.Context, record revoke.Record) (Stopped, erro
 	return s, errors.Join(err, k.keep(record))
 }
 
-// known returns the guards that must acknowledge what is said of a tenant.
+// known returns the guards of a tenant, an empty one for all, that must acknowledge.
 func (k *Control) known(ctx context.Context, tenant string) ([]string, error) {
 	guards, err := coverage.Ask(ctx, k.nats, tenant)
 	var names []string

@@ -94,10 +94,19 @@ func withSigner(file revoke.Verifier, signer revoke.Signer) revoke.Verifier {
 	return v
 }
 
-// watchKeys gives f the keys whenever their file changes, until ctx ends.
+// watchKeys gives f the keys whenever their file changes, with that of the signer, until ctx ends.
 func (n *running) watchKeys(ctx context.Context, signer revoke.Signer, now revoke.Verifier, f func(revoke.Verifier) error) {
+	n.watchKeyFile(ctx, now, func(file revoke.Verifier) revoke.Verifier { return withSigner(file, signer) }, f)
+}
+
+// watchPublicKeys is watchKeys for who signs nothing.
+func (n *running) watchPublicKeys(ctx context.Context, now revoke.Verifier, f func(revoke.Verifier) error) {
+	n.watchKeyFile(ctx, now, func(file revoke.Verifier) revoke.Verifier { return file }, f)
+}
+
+func (n *running) watchKeyFile(ctx context.Context, now revoke.Verifier, of func(file revoke.Verifier) revoke.Verifier, f func(revoke.Verifier) error) {
 	revoke.WatchVerifier(ctx, n.VerifierPath(), func(file revoke.Verifier) error {
-		v := withSigner(file, signer)
+		v := of(file)
 		if reflect.DeepEqual(v, now) {
 			return nil
 		}

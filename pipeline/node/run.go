@@ -2,9 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -259,17 +257,4 @@ func (n *running) archive(ctx context.Context) error {
 		return err
 	}
 	return a.Run(ctx)
-}
-
-func (n *running) acks(ctx context.Context) error {
-	verifier, err := revoke.LoadVerifier(n.VerifierPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		n.log.Warn("no public keys: nobody watches whether guards confirm; 'estop keys' has them", "file", n.VerifierPath())
-	} else if err != nil {
-		return err
-	}
-	return pipeline.RunAcks(ctx, pipeline.AcksOptions{
-		NATS: n.nats, Kafka: n.kafka, Producer: n.producer, Verifier: verifier, Deadline: n.Revoke.Deadline,
-		Log: n.log.With("role", "acks"), Registerer: n.registry,
-	})
 }

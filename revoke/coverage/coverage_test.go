@@ -57,7 +57,7 @@ func TestTheRegisterKnowsWhoIsThere(t *testing.T) {
 		t.Errorf("stale: %s", s)
 	}
 	hear(t, r, report("a", "1", 4, serves("x", "y")), 4*time.Second, true)
-	for tenant, want := range map[string]int{"x": 1, "y": 1, "z": 0} {
+	for tenant, want := range map[string]int{"x": 1, "y": 1, "z": 0, "": 1} {
 		if got := r.Serving(tenant, noon.Add(5*time.Second)); len(got) != want {
 			t.Errorf("%s is served by %v", tenant, got)
 		}
@@ -177,6 +177,26 @@ func TestARevocationIsConfirmedByTheLastGuard(t *testing.T) {
 	}
 	if g := w.register.List("", noon); g[1].Took != 3*time.Millisecond {
 		t.Errorf("b took %v", g[1].Took)
+	}
+}
+
+func TestAStopOfEverythingIsConfirmedByEveryGuard(t *testing.T) {
+	r := NewRegister()
+	hear(t, r, report("a", "1", 0, serves("x")), 0, true)
+	hear(t, r, report("b", "1", 0, serves("y")), 0, true)
+	w := NewWatch(r, 5*time.Second)
+	all := revoke.Revocation{ID: "1", Tenant: revoke.Everything, Scope: revoke.Global, Subject: revoke.Everything, Until: noon.Add(time.Hour), IssuedAt: noon}
+	if o, ok := w.Heard(all, &nats.Msg{Subject: "all"}, true, noon); ok {
+		t.Fatalf("confirmed at once: %+v", o)
+	}
+	// A tenant of that name has its own guards, and there are none.
+	named := revoke.Revocation{ID: "2", Tenant: revoke.Everything, Scope: revoke.Agent, Subject: "bot", Until: noon.Add(time.Hour), IssuedAt: noon}
+	if o, ok := w.Heard(named, &nats.Msg{Subject: "named"}, true, noon); !ok || o.Expected != 0 {
+		t.Errorf("of a tenant called %s: %+v", revoke.Everything, o)
+	}
+	w.Acked(revoke.Ack{Revocation: "1", Guard: "a"}, noon)
+	if o, ok := w.Acked(revoke.Ack{Revocation: "1", Guard: "b"}, noon.Add(time.Millisecond)); !ok || o.Expected != 2 || len(o.Missing) != 0 {
+		t.Errorf("%+v, %v", o, ok)
 	}
 }
 

@@ -138,11 +138,19 @@ func stateOf(report revoke.Report, now time.Time) State {
 	return Enforcing
 }
 
-// Serving returns the names of the known guards that serve a tenant.
+// Concerned returns the tenant whose guards must confirm r; empty: all guards.
+func Concerned(r revoke.Revocation) string {
+	if r.Scope == revoke.Global {
+		return ""
+	}
+	return r.Tenant
+}
+
+// Serving returns the names of the known guards that serve a tenant, an empty one for all.
 func (r *Register) Serving(tenant string, now time.Time) []string {
 	var names []string
 	for name, e := range r.guards {
-		if s := stateOf(e.report, now); s != Lost && s != Closed && e.report.Serves(tenant) {
+		if s := stateOf(e.report, now); s != Lost && s != Closed && (tenant == "" || e.report.Serves(tenant)) {
 			names = append(names, name)
 		}
 	}

@@ -90,7 +90,7 @@ func (w *Watch) Heard(r revoke.Revocation, m *nats.Msg, mine bool, now time.Time
 		return Outcome{}, false
 	}
 	p.missing = make(map[string]struct{})
-	for _, guard := range w.register.Serving(r.Tenant, now) {
+	for _, guard := range w.register.Serving(Concerned(r), now) {
 		p.expected++
 		if _, ok := p.early[guard]; !ok {
 			p.missing[guard] = struct{}{}
