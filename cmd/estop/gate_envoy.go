@@ -28,7 +28,8 @@ envoy.filters.http.jwt_authn is one of the metadata_context_namespaces.
 Whoever reaches the gate can ask it, and what is asked counts as a call: listen where only Envoy
 comes, or give --tls-client-ca.
 
-Flags of this command are read from the environment too: ESTOP_GATE_LISTEN for --listen.`
+Flags of this command stand in the environment, ESTOP_GATE_LISTEN for --listen, or in the
+configuration file, gate.listen, too; the flag is the strongest.`
 
 func newGateEnvoy() *cobra.Command {
 	g := gateService{kind: "envoy", offered: envoygate.Offered()}
@@ -40,15 +41,17 @@ func newGateEnvoy() *cobra.Command {
 			"  estop gate envoy --listen 127.0.0.1:9191 --tenant-from claim:jwt.tenant --agent-from claim:jwt.sub --session-from 'claim:jwt.sid?'",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := fromEnv(cmd); err != nil {
-				return usage(cmd, err)
+			c, err := config(cmd)
+			if err != nil {
+				return err
 			}
-			return g.run(cmd, "what Envoy asks", func(ctx context.Context, s stand) error {
+			g.GateSettings = c.Gate
+			return g.run(cmd, c, "what Envoy asks", func(ctx context.Context, s stand) error {
 				e, err := envoygate.New(s.Guard, envoygate.Options{Names: s.names, Authorize: s.Authorize, Record: s.record})
 				if err != nil {
 					return err
 				}
-				return serve.GRPC(ctx, s.listener, serve.Envoy(e, s.secure, s.Ready), g.drain, s.log)
+				return serve.GRPC(ctx, s.listener, serve.Envoy(e, s.secure, s.Ready), g.Drain, s.log)
 			})
 		},
 	}

@@ -22,11 +22,11 @@ WebSockets too, and refuses the next ones with the reason.
 Headers count only where they come from a --trusted address: that of the authenticator which
 sets them. From others they are taken away. A certificate is verified with --tls-client-ca.
 
-Flags of this command are read from the environment too: ESTOP_GATE_LISTEN for --listen.`
+Flags of this command stand in the environment, ESTOP_GATE_LISTEN for --listen, or in the
+configuration file, gate.listen, too; the flag is the strongest.`
 
 func newGateHTTP() *cobra.Command {
 	g := gateService{kind: "http", offered: httpgate.Offered()}
-	var upstream string
 	cmd := &cobra.Command{
 		Use:   "http",
 		Short: "Put an HTTP service behind the switch: a reverse proxy",
@@ -36,31 +36,33 @@ func newGateHTTP() *cobra.Command {
 			"    --tls-cert cert.pem --tls-key key.pem --tls-client-ca agents-ca.pem",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := fromEnv(cmd); err != nil {
-				return usage(cmd, err)
+			c, err := config(cmd)
+			if err != nil {
+				return err
 			}
-			to, err := url.Parse(upstream)
-			if err != nil || (to.Scheme != "http" && to.Scheme != "https") || to.Host == "" {
-				return usage(cmd, fmt.Errorf("--upstream: %q is not a URL such as http://127.0.0.1:3000", upstream))
+			g.GateSettings = c.Gate
+			to, err := url.Parse(g.Upstream)
+			if err != nil || to.Host == "" {
+				return usage(cmd, fmt.Errorf("--upstream: %q is not a URL such as http://127.0.0.1:3000", g.Upstream))
 			}
 			trusted, err := g.peers()
 			if err != nil {
 				return usage(cmd, err)
 			}
-			return g.run(cmd, to.Redacted(), func(ctx context.Context, s stand) error {
+			return g.run(cmd, c, to.Redacted(), func(ctx context.Context, s stand) error {
 				p, err := httpgate.NewProxy(s.Guard, httpgate.ProxyOptions{
 					Upstream: to, Names: s.names, Trusted: trusted, Authorize: s.Authorize, Record: s.record, Logger: s.log,
 				})
 				if err != nil {
 					return err
 				}
-				return serve.HTTP(ctx, s.listener, p, s.secure, g.drain, s.log)
+				return serve.HTTP(ctx, s.listener, p, s.secure, g.Drain, s.log)
 			})
 		},
 	}
 	g.flags(cmd)
 	f := pflag.NewFlagSet("upstream", pflag.ContinueOnError)
-	f.StringVar(&upstream, "upstream", "", "the service, a URL (always needed)")
-	g.add(cmd, f)
+	f.String("upstream", "", "the service, a URL (always needed)")
+	addKeyedFlags(cmd, f)
 	return cmd
 }

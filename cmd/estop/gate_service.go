@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -21,22 +20,11 @@ import (
 	"github.com/estop-project/estop/revoke/gate/httpgate"
 )
 
-// gateService holds the flags that the gates in front of services share.
+// gateService is what the gates in front of services share.
 type gateService struct {
 	kind    string // http, envoy, forward-auth
 	offered []gate.Kind
-
-	listen, name, state  string
-	policy               string
-	tenant               string
-	tenants              []string
-	from                 map[string]*string // by name of the call: its source
-	trusted              []string
-	fail                 string
-	failOpen, failClosed []string
-	maxStale, drain      time.Duration
-	cert, key, clientCA  string
-	report               bool
+	node.GateSettings
 }
 
 // named are the names of a call with their flags, and what the help says of them.
@@ -50,42 +38,33 @@ var named = []struct{ name, help string }{
 }
 
 func (g *gateService) flags(cmd *cobra.Command) {
-	f := pflag.NewFlagSet("gate", pflag.ContinueOnError)
-	f.StringVar(&g.listen, "listen", "", "where to listen, HOST:PORT (always needed)")
-	f.StringVar(&g.tenant, "tenant", "", "the tenant of all calls")
-	f.StringSliceVar(&g.tenants, "tenants", nil, "the tenants whose calls come (default: --tenant, else all)")
-	g.from = map[string]*string{}
+	f, d := pflag.NewFlagSet("gate", pflag.ContinueOnError), node.DefaultGate()
+	f.String("listen", d.Listen, "where to listen, HOST:PORT (always needed)")
+	f.String("tenant", d.Tenant, "the tenant of all calls")
+	f.StringSlice("tenants", d.Tenants, "the tenants whose calls come (default: --tenant, else all)")
 	for _, n := range named {
-		g.from[n.name] = f.String(n.name+"-from", "", n.help)
+		f.String(n.name+"-from", "", n.help)
 	}
-	f.StringVar(&g.fail, "fail", "closed", "closed: deny while the revocations are out of reach; open: pass on what is known")
-	f.StringSliceVar(&g.failOpen, "fail-open", nil, "resources that fail open all the same: /public/*")
-	f.StringSliceVar(&g.failClosed, "fail-closed", nil, "resources that fail closed all the same: /payments/*")
-	f.DurationVar(&g.maxStale, "max-stale", 30*time.Second, "how long the revocations may be out of reach before that")
-	f.DurationVar(&g.drain, "drain", 15*time.Second, "how long calls in flight may take to end when the gate does")
-	f.StringVar(&g.state, "state", "", "file that keeps what is known, so that a restart without NATS denies what was revoked; one for each gate")
-	f.StringVar(&g.policy, "policy", "", "folder or file of Cedar policies that decide what the guard lets through; live when edited (default: the guard alone decides)")
-	f.StringVar(&g.name, "name", "", "name of this gate in acknowledgements, unique (default: host, kind and a random part)")
-	f.StringVar(&g.cert, "tls-cert", "", "PEM file of the certificate to serve with (default: without TLS)")
-	f.StringVar(&g.key, "tls-key", "", "PEM file of its key")
-	f.StringVar(&g.clientCA, "tls-client-ca", "", "PEM file of the authority whose certificate clients must show")
-	f.BoolVar(&g.report, "report", true, "send the calls to Kafka, for the detectors")
+	f.String("fail", d.Fail, "closed: deny while the revocations are out of reach; open: pass on what is known")
+	f.StringSlice("fail-open", d.FailOpen, "resources that fail open all the same: /public/*")
+	f.StringSlice("fail-closed", d.FailClosed, "resources that fail closed all the same: /payments/*")
+	f.Duration("max-stale", d.MaxStale, "how long the revocations may be out of reach before that")
+	f.Duration("drain", d.Drain, "how long calls in flight may take to end when the gate does")
+	f.String("state", d.State, "file that keeps what is known, so that a restart without NATS denies what was revoked; one for each gate")
+	f.String("policy", d.Policy, "folder or file of Cedar policies that decide what the guard lets through; live when edited (default: the guard alone decides)")
+	f.String("name", d.Name, "name of this gate in acknowledgements, unique (default: host, kind and a random part)")
+	f.String("tls-cert", d.TLSCert, "PEM file of the certificate to serve with (default: without TLS)")
+	f.String("tls-key", d.TLSKey, "PEM file of its key")
+	f.String("tls-client-ca", d.TLSClientCA, "PEM file of the authority whose certificate clients must show")
+	f.Bool("report", d.Report, "send the calls to Kafka, for the detectors")
 	if g.kind != "envoy" {
-		f.StringSliceVar(&g.trusted, "trusted", []string{"127.0.0.1", "::1"}, "addresses and ranges whose headers are believed")
+		f.StringSlice("trusted", d.Trusted, "addresses and ranges whose headers are believed")
 	}
-	g.add(cmd, f)
-	cmd.Flags().String("http.addr", "", "where metrics and health of this gate are served; empty: nowhere")
-	cmd.Flags().String("keys.verifier", "", "file of the public keys (default: that of the node in --dir)")
+	addGateFlags(cmd, f)
 	complete(cmd, "fail", []string{"closed", "open"})
 	for _, n := range named {
 		complete(cmd, n.name+"-from", g.sources())
 	}
-}
-
-// add adds flags that are read from the environment too.
-func (g *gateService) add(cmd *cobra.Command, f *pflag.FlagSet) {
-	f.VisitAll(func(f *pflag.Flag) { f.Annotations = map[string][]string{own: nil} })
-	cmd.Flags().AddFlagSet(f)
 }
 
 // sources are the beginnings of what can follow --agent-from.
@@ -106,21 +85,15 @@ func (g *gateService) sources() []string {
 
 // names reads the sources of a call's names.
 func (g *gateService) names() (gate.Names, error) {
-	var n gate.Names
-	for name, to := range map[string]*gate.Source{
-		"tenant": &n.Tenant, "agent": &n.Agent, "identity": &n.Identity, "session": &n.Session, "chain": &n.Chain, "issued": &n.IssuedAt,
-	} {
-		s, err := gate.ParseSource(*g.from[name])
-		if err != nil {
-			return n, fmt.Errorf("--%s-from: %w", name, err)
-		}
-		*to = s
+	n, err := g.Sources()
+	if err != nil {
+		return n, err
 	}
-	if g.tenant != "" {
+	if g.Tenant != "" {
 		if n.Tenant.Kind != "" {
 			return n, errors.New("either --tenant or --tenant-from")
 		}
-		n.Tenant = gate.Source{Kind: gate.FromValue, Key: g.tenant}
+		n.Tenant = gate.Source{Kind: gate.FromValue, Key: g.Tenant}
 	}
 	switch {
 	case n.Tenant.Kind == "":
@@ -133,27 +106,15 @@ func (g *gateService) names() (gate.Names, error) {
 
 // hears are the tenants whose revocations the guard hears; none: those of all.
 func (g *gateService) hears() []string {
-	if len(g.tenants) == 0 && g.tenant != "" {
-		return []string{g.tenant}
+	if len(g.Tenants) == 0 && g.Tenant != "" {
+		return []string{g.Tenant}
 	}
-	return g.tenants
-}
-
-// classes say which resources fail closed.
-func (g *gateService) classes() (gate.Classes, error) {
-	c := gate.Classes{Open: g.fail == "open", Opens: g.failOpen, Closes: g.failClosed}
-	if g.fail != "closed" && g.fail != "open" {
-		return c, fmt.Errorf("--fail: %q is neither closed nor open%s", g.fail, node.DidYouMean(g.fail, []string{"closed", "open"}))
-	}
-	if g.maxStale <= 0 || g.drain <= 0 {
-		return c, errors.New("--max-stale and --drain must be positive times, such as 30s")
-	}
-	return c, c.Check()
+	return g.Tenants
 }
 
 // peers are the addresses whose headers are believed.
 func (g *gateService) peers() (httpgate.Peers, error) {
-	p, err := httpgate.ParsePeers(g.trusted)
+	p, err := httpgate.ParsePeers(g.Trusted)
 	if err != nil {
 		return nil, fmt.Errorf("--trusted: %w", err)
 	}
@@ -170,27 +131,25 @@ type stand struct {
 	log      *slog.Logger
 }
 
-// run checks the flags, stands the gate to the node, says where it listens, and serves until
-// it is told to end. A flag that is wrong is found before anything is started.
-func (g *gateService) run(cmd *cobra.Command, guards string, serve func(context.Context, stand) error) error {
-	s, classes, err := g.check()
+// run checks the settings, stands the gate to the node, says where it listens, and serves until
+// it is told to end. A setting that is wrong is found before anything is started.
+func (g *gateService) run(cmd *cobra.Command, c node.Config, guards string, serve func(context.Context, stand) error) error {
+	s, err := g.check()
 	if err != nil {
 		return usage(cmd, err)
 	}
 	ctx, stop := untilSignal(cmd)
 	defer stop()
-	c, err := config(cmd)
-	if err != nil {
-		return err
-	}
 	s.log = c.Logger()
-	if s.listener, err = net.Listen("tcp", g.listen); err != nil {
+	if s.listener, err = net.Listen("tcp", g.Listen); err != nil {
 		return fmt.Errorf("cannot listen for clients (--listen): %w", err)
 	}
 	defer s.listener.Close()
+	classes := g.Classes()
 	// A kill must be heard while the last calls come to their end.
 	s.Gate, err = node.StartGate(context.WithoutCancel(ctx), c, node.GateOptions{
-		Name: g.guardName(), Tenants: g.hears(), FailClosed: classes.FailClosed, FailOpen: classes.Open, MaxStale: g.maxStale, File: g.state, Policy: g.policy,
+		Name: g.guardName(), Tenants: g.hears(), FailClosed: classes.FailClosed, FailOpen: classes.Open,
+		MaxStale: g.MaxStale, File: g.State, Policy: g.Policy,
 	}, s.log)
 	if errors.Is(err, node.ErrNoAddress) {
 		err = usageError{err}
@@ -200,7 +159,7 @@ func (g *gateService) run(cmd *cobra.Command, guards string, serve func(context.
 	}
 	defer s.Close()
 	defer context.AfterFunc(ctx, s.Drain)()
-	if g.report {
+	if g.Report {
 		s.record = s.Emitter.Seen
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "estop guards %s\n  listens  %s\n", guards, s.listener.Addr())
@@ -210,26 +169,25 @@ func (g *gateService) run(cmd *cobra.Command, guards string, serve func(context.
 	return serve(ctx, s)
 }
 
-func (g *gateService) check() (stand, gate.Classes, error) {
+func (g *gateService) check() (stand, error) {
 	var s stand
-	if _, _, err := net.SplitHostPort(g.listen); err != nil {
-		return s, gate.Classes{}, fmt.Errorf("--listen: %q is not HOST:PORT", g.listen)
+	if g.Listen == "" {
+		return s, errors.New(`--listen: "" is not HOST:PORT`)
 	}
 	var err error
 	if s.names, err = g.names(); err != nil {
-		return s, gate.Classes{}, err
+		return s, err
 	}
-	if s.secure, err = serve.TLS(g.cert, g.key, g.clientCA); err != nil {
-		return s, gate.Classes{}, fmt.Errorf("--tls-cert, --tls-key, --tls-client-ca: %w", err)
+	if s.secure, err = serve.TLS(g.TLSCert, g.TLSKey, g.TLSClientCA); err != nil {
+		return s, fmt.Errorf("--tls-cert, --tls-key, --tls-client-ca: %w", err)
 	}
-	classes, err := g.classes()
-	return s, classes, err
+	return s, nil
 }
 
 // guardName names the guard in acknowledgements.
 func (g *gateService) guardName() string {
-	if g.name != "" {
-		return g.name
+	if g.Name != "" {
+		return g.Name
 	}
 	host, err := os.Hostname()
 	if err != nil {

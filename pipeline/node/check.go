@@ -38,6 +38,7 @@ func (c Config) problems() []problem {
 	found.address("http.addr", c.HTTP.Addr)
 	c.Interlock.check(&found)
 	c.Detectors.check(&found)
+	c.Gate.check(&found)
 	return found
 }
 

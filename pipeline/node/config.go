@@ -28,6 +28,9 @@ type Config struct {
 	HTTP       HTTP       `config:"http"`
 	Log        Log        `config:"log"`
 
+	// Gate is what 'estop gate' is told.
+	Gate GateSettings `config:"gate"`
+
 	found bool              // it is that of a running node
 	from  map[string]string // by key: where it was said; missing for what is as in Default
 }
@@ -159,6 +162,7 @@ func Default() Config {
 		Audit:     Audit{MaxLeaves: 1 << 14, MaxWait: 10 * time.Second},
 		HTTP:      HTTP{Addr: "127.0.0.1:9464"},
 		Log:       Log{Level: "info", Format: "text"},
+		Gate:      DefaultGate(),
 	}
 }
 

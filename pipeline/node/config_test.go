@@ -114,7 +114,16 @@ func TestLoadNamesTheKeyAndWhereItWasSaid(t *testing.T) {
 		"NATS key":              {environ: []string{"ESTOP_NATS_TLS_CERT=c.pem", "ESTOP_NATS_TLS_KEY=k.pem"}, want: []string{`ESTOP_NATS_TLS_CERT: cannot load the client certificate: open c.pem`}},
 		"nothing detects":       {file: "detectors.catalog: false", want: []string{`detectors.catalog: is off, and detectors.dir is not set`}},
 		"folder":                {file: "detectors.dir: nowhere", want: []string{`detectors.dir: "nowhere" is not a folder`}},
-		"not positive":          {file: "detect.checkpoint: 0s", want: []string{`detect.checkpoint: 0s is not positive`}},
+		"where a gate listens":  {file: "gate: {listen: 8080}", want: []string{`estop.yaml:1:8: gate.listen: "8080" is not HOST:PORT`}},
+		"source of a name":      {file: "gate:\n  agent_from: X-Agent", want: []string{`estop.yaml:2:3: gate.agent_from: "X-Agent" is not one of header:NAME`}},
+		"class of resources":    {file: "gate:\n  fail_open: ['*x']", want: []string{`estop.yaml:2:3: gate.fail_open: "*x": a pattern is`}},
+		"service of a gate":     {file: "gate.upstream: localhost:3000", want: []string{`gate.upstream: "localhost:3000" is not a URL`}},
+		"key of a gate":         {file: "gate: {agentfrom: principal}", want: []string{`estop.yaml:1:8: unknown key "gate.agentfrom" (did you mean "gate.agent_from"?)`}},
+		"variable of a gate":    {environ: []string{"ESTOP_GATE_FAIL=opne"}, want: []string{`ESTOP_GATE_FAIL: "opne" is not one of closed, open (did you mean "open"?)`}},
+		"all of a gate": {file: "gate: {trusted: [localhost], form: nginx, tls_cert: c.pem, methods: [], max_message: 1, drain: 0s, grace: 0s, max_stale: 0s, fail_closed: [a*b]}", want: []string{
+			"9 mistakes", "gate.trusted", "gate.form", "gate.tls_cert", "gate.methods", "gate.max_message", "gate.drain", "gate.grace", "gate.max_stale", "gate.fail_closed",
+		}},
+		"not positive": {file: "detect.checkpoint: 0s", want: []string{`detect.checkpoint: 0s is not positive`}},
 		"all of them": {file: "kafka: {port: x}\nfoo: 1", environ: []string{"ESTOP_LOG_FORMAT=xml"}, args: []string{"--log.level=x"}, want: []string{
 			"4 mistakes in the configuration:", "kafka.port", `"foo"`, "ESTOP_LOG_FORMAT", "--log.level",
 		}},
@@ -174,7 +183,7 @@ func TestLoadSaysWhichFileItCannotRead(t *testing.T) {
 // forgotten in parse.
 func TestEverySettingCanBeSet(t *testing.T) {
 	texts := map[string]string{"string": "x", "[]string": "a,b", "bool": "true", "time.Duration": "90s", "int": "7", "int16": "7", "int32": "7", "int64": "7"}
-	c := Default()
+	c, variables := Default(), map[string]string{}
 	for _, f := range fields(&c) {
 		text, ok := texts[f.value.Type().String()]
 		if !ok {
@@ -186,9 +195,10 @@ func TestEverySettingCanBeSet(t *testing.T) {
 		if f.value.IsZero() {
 			t.Errorf("%s is not set", f.key)
 		}
-		if key := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(EnvName(f.key), EnvPrefix), "_", ".")); key != f.key {
-			t.Errorf("the variable of %s leads to %s", f.key, key)
+		if other := variables[EnvName(f.key)]; other != "" {
+			t.Errorf("%s and %s have one variable", f.key, other)
 		}
+		variables[EnvName(f.key)] = f.key
 	}
 }
 

@@ -128,6 +128,25 @@ func TestThePageOfGatesHasEveryMetric(t *testing.T) {
 	}
 }
 
+func TestThePageOfGatesHasEverySetting(t *testing.T) {
+	page, err := os.ReadFile("../../docs/gates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Default()
+	for _, f := range fields(&c) {
+		if strings.HasPrefix(f.key, "gate.") && !strings.Contains(string(page), "`"+f.key+"`") {
+			t.Errorf("it lacks %s", f.key)
+		}
+	}
+	known := newLoader(&c).fields
+	for _, m := range regexp.MustCompile("`(gate\\.[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+		if _, ok := known[m[1]]; !ok {
+			t.Errorf("%s is no setting", m[1])
+		}
+	}
+}
+
 // describing is a registry that keeps the names of what is registered.
 type describing struct {
 	*prometheus.Registry

@@ -130,13 +130,20 @@ func EnvName(key string) string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
+// KeyOfFlag is the annotation of a flag that names its key, where that is not the flag's name.
+const KeyOfFlag = "estop-key"
+
 // flags takes over the flags that were set and are keys.
 func (l *loader) flags(flags *pflag.FlagSet) {
 	flags.Visit(func(f *pflag.Flag) {
-		if _, ok := l.fields[f.Name]; !ok {
+		key := f.Name
+		if named := f.Annotations[KeyOfFlag]; len(named) == 1 {
+			key = named[0]
+		}
+		if _, ok := l.fields[key]; !ok {
 			return
 		}
-		l.set(f.Name, "--"+f.Name, func(to field) error {
+		l.set(key, "--"+f.Name, func(to field) error {
 			if list, ok := f.Value.(pflag.SliceValue); ok && to.isList() {
 				to.setList(list.GetSlice())
 				return nil
