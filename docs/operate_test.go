@@ -40,6 +40,9 @@ func TestThePageHasEverySettingAndItsDefault(t *testing.T) {
 	}
 	want := map[string]string{}
 	for _, s := range node.Default().Settings() {
+		if strings.HasPrefix(s.Key, "gate.") {
+			continue // gates.md has those
+		}
 		switch v := s.Value.(type) {
 		case string:
 			want[s.Key] = v
