@@ -77,27 +77,44 @@ func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(b) < tile.W*tlog.HashSize {
-			return nil, fmt.Errorf("%w: %s is too short", ErrTampered, tilePath(tile))
+		if len(b) != tile.W*tlog.HashSize {
+			return nil, fmt.Errorf("%w: %s has not its size", ErrTampered, tilePath(tile))
 		}
-		all[i] = b[:tile.W*tlog.HashSize]
+		all[i] = b
 	}
 	return all, nil
 }
 
-// readTile reads a tile, or the full one where the part is gone.
+// readTile reads a tile, or its part of the full one where it is gone.
 func readTile(files Files, tile tlog.Tile) ([]byte, error) {
 	b, err := files.Read(tilePath(tile))
 	if errors.Is(err, fs.ErrNotExist) && tile.W < tileWidth {
-		tile.W = tileWidth
-		if full, err := files.Read(tilePath(tile)); err == nil {
-			return full, nil
+		whole := tile
+		whole.W = tileWidth
+		if full, err := files.Read(tilePath(whole)); err == nil {
+			return cutTile(full, tile)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read a tile of the log: %w", err)
 	}
 	return b, nil
+}
+
+// cutTile returns the beginning of a full tile.
+func cutTile(full []byte, to tlog.Tile) ([]byte, error) {
+	end := to.W * tlog.HashSize
+	if to.L < 0 {
+		_, rest, err := splitEntries(full, to.W)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrTampered, tilePath(to), err)
+		}
+		end = len(full) - len(rest)
+	}
+	if end > len(full) {
+		return nil, fmt.Errorf("%w: %s is too short", ErrTampered, tilePath(to))
+	}
+	return full[:end], nil
 }
 
 // Entry returns the chunk with this index, and its text.
@@ -122,7 +139,10 @@ func (l *Log) readEntries(n int64) error {
 	if err != nil {
 		return err
 	}
-	entries, err := splitEntries(b, tile.W)
+	entries, rest, err := splitEntries(b, tile.W)
+	if err == nil && len(rest) > 0 {
+		err = errEntries
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrTampered, tilePath(tile), err)
 	}
@@ -145,17 +165,17 @@ func (l *Log) readEntries(n int64) error {
 
 var errEntries = errors.New("not so many entries")
 
-func splitEntries(b []byte, n int) ([][]byte, error) {
-	entries := make([][]byte, 0, n)
+func splitEntries(b []byte, n int) (entries [][]byte, rest []byte, err error) {
+	entries = make([][]byte, 0, n)
 	for range n {
 		if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
-			return nil, errEntries
+			return nil, nil, errEntries
 		}
 		end := 2 + int(binary.BigEndian.Uint16(b))
 		entries = append(entries, b[2:end])
 		b = b[end:]
 	}
-	return entries, nil
+	return entries, b, nil
 }
 
 func appendEntry(b, entry []byte) ([]byte, error) {
