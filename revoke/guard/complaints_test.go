@@ -2,15 +2,19 @@ package guard_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/estop-project/estop/revoke"
 	"github.com/estop-project/estop/revoke/guard"
@@ -116,6 +120,76 @@ func TestComplaint02OrderAndRepetitionMakeNoDifference(t *testing.T) {
 	}
 }
 
+// Nothing that a guard does in its own time is needed: it reads the stream again in an hour, and hears no heartbeats.
+func TestComplaint03AKillIsPushedAndNotAskedFor(t *testing.T) {
+	r := newRig(t, 1)
+	g := r.guard("g1", func(o *guard.Options) { o.Poll = time.Hour })
+	for i := range 20 {
+		agent := fmt.Sprint("bot", i)
+		wantVerdict(t, g, call("acme", agent), guard.Allow)
+		ctx, inflight, _ := g.Begin(context.Background(), call("acme", agent))
+		r.kill("acme", agent) // returns once the guard has acknowledged: no waiting here
+		wantVerdict(t, g, call("acme", agent), guard.Deny)
+		if ctx.Err() == nil {
+			t.Error("the call in flight goes on")
+		}
+		inflight.End()
+	}
+}
+
+// A backlog of repetitions is none: whoever joins late reads one message, the last, and no guard keeps more.
+func TestComplaint03OrdersForOneSubjectCoalesce(t *testing.T) {
+	const orders = 10_000
+	r := newRig(t, 1)
+	early := r.guard("early")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	issued := time.Now()
+	var stored *revoke.Stored
+	for i := range orders {
+		rev := target("acme", "bot", action(revoke.Throttle))
+		if i == orders-1 {
+			rev = target("acme", "bot")
+		}
+		rev.ID, rev.Initiator, rev.IssuedAt = fmt.Sprint("order", i), revoke.Policy, issued.Add(time.Duration(i))
+		rec, err := r.signer.Record(rev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stored != nil && i%100 == 0 { // no more are under way than a connection holds
+			if err := stored.Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if stored, err = r.client.Publisher().Publish(ctx, rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stored.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(r.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(ctx, revoke.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := stream.CachedInfo().State.Msgs; n != 1 {
+		t.Errorf("the stream has %d messages", n)
+	}
+	late := r.guard("late", func(o *guard.Options) { o.Poll = time.Hour })
+	wantVerdict(t, late, call("acme", "bot"), guard.Deny)
+	if s := late.Stats(); s.Applied != 1 || s.Active != 1 {
+		t.Errorf("the late joiner has taken %d messages and holds %d", s.Applied, s.Active)
+	}
+	eventually(t, becomes(early, call("acme", "bot"), guard.Deny))
+	if n := early.Stats().Active; n != 1 {
+		t.Errorf("the guard that heard all of them holds %d", n)
+	}
+}
+
 func TestComplaint04FailModeIsTheOwnersChoice(t *testing.T) {
 	payments := func(c *guard.Call) bool { return c.Resource == "payments" }
 	clock := newClock()
@@ -183,6 +257,69 @@ func TestComplaint05AnUnknownKindIsNeverLetThrough(t *testing.T) {
 	if s := g.Stats(); s.Unknown < 2 || len(s.Refused) != 0 {
 		t.Errorf("stats %+v: unknown kinds are counted, not refused", s)
 	}
+}
+
+// A stop without an end, or one that has ended before it begins, is refused wherever it comes in: where a person or
+// a detector orders it, and where a guard reads what is signed all the same.
+func TestComplaint08AStopWithoutAProperEndIsRefused(t *testing.T) {
+	r := newRig(t, 1)
+	g := r.guard("g1")
+	now := time.Now()
+	for name, until := range map[string]time.Time{
+		"none": {}, "zero long": now, "negative": now.Add(-time.Hour), "too long": now.Add(revoke.MaxDuration + time.Second),
+		"for ever": time.Date(2261, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		rev := target("acme", "bot", func(r *revoke.Revocation) { r.IssuedAt, r.Until = now, until })
+		if _, err := r.client.Kill(r.ctx(), rev); !errors.Is(err, revoke.ErrInvalid) {
+			t.Errorf("%s: a person may: %v", name, err)
+		}
+		rev.ID, rev.Initiator = name, revoke.Policy
+		if _, err := r.signer.Record(rev); !errors.Is(err, revoke.ErrInvalid) {
+			t.Errorf("%s: a detector may: %v", name, err)
+		}
+		refused := g.Stats().Refused
+		g.Take(revoke.Subject(rev), signedWithEnd(t, r.signer, rev))
+		if now := g.Stats().Refused; sum(now) != sum(refused)+1 {
+			t.Errorf("%s: a guard takes it: %v", name, now)
+		}
+		wantVerdict(t, g, call("acme", "bot"), guard.Allow)
+	}
+	good := target("acme", "bot", func(r *revoke.Revocation) { r.ID, r.Initiator, r.IssuedAt = "good", revoke.Policy, now })
+	g.Take(revoke.Subject(good), signedWithEnd(t, r.signer, good)) // the forging itself is not what is refused
+	wantVerdict(t, g, call("acme", "bot"), guard.Deny)
+}
+
+// signedWithEnd signs a revocation with any end, or none, as a program would that checks nothing.
+func signedWithEnd(t *testing.T, s revoke.Signer, r revoke.Revocation) string {
+	t.Helper()
+	proper := r
+	proper.Until = r.IssuedAt.Add(time.Hour)
+	token, err := s.Sign(proper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(token, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, end := fmt.Sprintf(`"until":%d`, proper.Until.UnixNano()), fmt.Sprintf(`"until":%d`, r.Until.UnixNano())
+	if r.Until.IsZero() {
+		old, end = ","+old, ""
+	}
+	edited := strings.Replace(string(payload), old, end, 1)
+	if edited == string(payload) && !r.Until.Equal(proper.Until) {
+		t.Fatalf("no end in %s", payload)
+	}
+	signed := parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(edited))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(s.Key, []byte(signed)))
+}
+
+func sum(counts map[string]uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }
 
 func TestComplaint08TheKeyOfAStopIsTheWholeTarget(t *testing.T) {
