@@ -60,7 +60,10 @@ func (c *Cluster) newKafka() (*kafkaCluster, error) {
 			cmd.Dir = dir
 			return cmd
 		}
-		if out, err := command("kafka.tools.StorageTool", "format", "-t", clusterID, "-c", config).CombinedOutput(); err != nil {
+		// Eligible leaders are forgotten when the wanted number of replicas changes, as Refuse does, and a partition whose
+		// replicas all left meanwhile stays without a leader until an operator gives it one.
+		format := command("kafka.tools.StorageTool", "format", "-t", clusterID, "-c", config, "--feature", "eligible.leader.replicas.version=0")
+		if out, err := format.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("cannot format the storage of a broker: %w: %s", err, out)
 		}
 		k.processes = append(k.processes, newProcess(c.logs, name, c.journal, func() *exec.Cmd { return command("kafka.Kafka", config) }))
