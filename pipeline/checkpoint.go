@@ -1,14 +1,9 @@
 package pipeline
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/estop-project/estop/detector"
@@ -21,6 +16,7 @@ type checkpoint struct {
 	next    int64
 	states  []shard.EntityState
 	origins watermarks
+	stored  []int64 // where the states of all entities lie, if the local file is to be written anew
 }
 
 // markerVersion is the encoding of markers that this version writes, and oldestMarker the oldest that it reads: that of
@@ -105,62 +101,4 @@ func parseMarker(b []byte) (checkpoint, error) {
 		return c, errMarker
 	}
 	return c, nil
-}
-
-// restore reads the state of a partition back. It returns the checkpoint's marker, or a
-// zero one where there is none, and gives every entity to take.
-func (s source) restore(ctx context.Context, seeds []kgo.Opt, take func(shard.EntityState) error) (checkpoint, error) {
-	none := checkpoint{origins: watermarks{}}
-	offsets := map[string]map[int32]kgo.Offset{TopicState: {s.partition: kgo.NewOffset().AtStart()}}
-	cl, err := kgo.NewClient(slices.Concat(seeds, []kgo.Opt{kgo.ConsumePartitions(offsets)})...) // seeds are shared
-	if err != nil {
-		return none, fmt.Errorf("cannot read the state of %s/%d: %w", s.topic, s.partition, err)
-	}
-	defer cl.Close()
-	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, TopicState)
-	if err != nil {
-		return none, fmt.Errorf("cannot find the end of the state of %s/%d: %w", s.topic, s.partition, err)
-	}
-	end, ok := ends.Lookup(TopicState, s.partition)
-	if !ok || end.Err != nil {
-		return none, fmt.Errorf("cannot find the end of the state of %s/%d: %w", s.topic, s.partition, end.Err)
-	}
-	starts, err := kadm.NewClient(cl).ListStartOffsets(ctx, TopicState)
-	if err != nil {
-		return none, fmt.Errorf("cannot find the start of the state of %s/%d: %w", s.topic, s.partition, err)
-	}
-	start, _ := starts.Lookup(TopicState, s.partition)
-	return s.readState(ctx, cl, start.Offset, end.Offset, take)
-}
-
-// readState reads the state topic up to end. Of each key the last record counts.
-func (s source) readState(ctx context.Context, cl *kgo.Client, start, end int64, take func(shard.EntityState) error) (checkpoint, error) {
-	last := map[string][]byte{}
-	prefix := string(s.stateKey(""))
-	for next := start; next < end; {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err0(); err != nil {
-			return checkpoint{}, fmt.Errorf("cannot read the state of %s/%d: %w", s.topic, s.partition, err)
-		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			next = r.Offset + 1
-			if strings.HasPrefix(string(r.Key), prefix) {
-				last[string(r.Key[len(prefix):])] = r.Value
-			}
-		})
-	}
-	marker := checkpoint{origins: watermarks{}}
-	if b, ok := last[""]; ok {
-		var err error
-		if marker, err = parseMarker(b); err != nil {
-			return marker, fmt.Errorf("state of %s/%d: %w", s.topic, s.partition, err)
-		}
-		delete(last, "")
-	}
-	for key, value := range last {
-		if err := take(shard.EntityState{Key: key, Value: value}); err != nil {
-			return marker, fmt.Errorf("state of %s/%d: %w", s.topic, s.partition, err)
-		}
-	}
-	return marker, nil
 }

@@ -36,6 +36,12 @@ type Options struct {
 	// Interlock is the publisher's; nil: none. Census tells it how many agents there are.
 	Interlock *revoke.Interlock
 	Census    *Census
+	// StateDir is the folder of the local state files, from which a restart goes on at once; empty: it reads the state
+	// topic. Memory bounds what the entities of all shards take together, in bytes: past it those that are idle longest
+	// are read back from those files when they are needed. 0, or without files: no bound.
+	StateDir string
+	Memory   int64
+	slack    int64 // of those files, if it is not their default
 	// CheckpointEvery is how often state and offsets are saved. Default 1 s.
 	CheckpointEvery time.Duration
 	// Now is the wall clock; it dates revocations and nothing else. Default time.Now.
@@ -55,6 +61,8 @@ type Detect struct {
 	// sending ends when the role gives up. What workers send goes by it and not by a context of their own: a
 	// batch holds records of several workers, and one whose context ends takes the others along.
 	sending context.Context
+
+	used atomic.Int64 // bytes that the entities of all shards take
 
 	mu      sync.Mutex
 	workers map[source]*worker

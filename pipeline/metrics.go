@@ -35,6 +35,10 @@ type metrics struct {
 	strays        prometheus.Counter
 	snapshots     prometheus.Counter
 	graphDropped  prometheus.Counter
+	evicted       prometheus.Counter
+	fetched       prometheus.Counter
+	entityBytes   prometheus.Gauge
+	localFailed   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -68,6 +72,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		strays:        counter("calls_stray_total", "Calls sent without the key of their agent; the exchange brings them to its shard."),
 		snapshots:     counter("graph_snapshots_total", "Snapshots of the access graph."),
 		graphDropped:  counter("graph_dropped_total", "Uses of names and edges that the access graph has no room for."),
+		evicted:       counter("evicted_total", "Entities that were put away because memory is at its bound; their next call reads them back."),
+		fetched:       counter("fetched_total", "Entities that were read back from the local state file at a call."),
+		localFailed:   counter("state_file_failed_total", "Local state files that could not be written; until the next start nothing is put away to them."),
+		entityBytes:   f.NewGauge(prometheus.GaugeOpts{Namespace: "estop", Subsystem: "detect", Name: "entity_bytes", Help: "Memory that the entities of all shards take, as it is estimated."}),
 		unwatched:     counter("calls_unwatched_total", "Calls of entities past the bound of their shard."),
 	}
 }
@@ -81,6 +89,7 @@ func (m *metrics) add(c *shardCounters, s shard.Stats, records int) {
 	m.late.Add(float64(s.Late - c.last.Late))
 	m.replayed.Add(float64(s.Replayed - c.last.Replayed))
 	m.unwatched.Add(float64(s.Unwatched - c.last.Unwatched))
+	m.fetched.Add(float64(s.Fetched - c.last.Fetched))
 	c.last = s
 }
 

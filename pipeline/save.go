@@ -9,6 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/estop-project/estop/pipeline/shard"
+	"github.com/estop-project/estop/pipeline/statefile"
 )
 
 // beginCheckpoint saves, beside the work that goes on, what was processed so far.
@@ -20,12 +23,41 @@ func (w *worker) beginCheckpoint(ctx context.Context) {
 	if s, ok := w.access.state(); ok {
 		c.states = append(c.states, w.access.records(s)...)
 	}
+	if l := w.local; l != nil && !l.broken && l.file.Bloated() {
+		c.stored = w.shard.Places()
+	}
 	out := w.outputs
 	w.outputs = &outputs{}
 	w.committed = c.next
-	saving := make(chan error, 1)
+	saving := make(chan saved, 1)
 	w.saving = saving
 	go func() { saving <- w.save(ctx, c, out) }()
+}
+
+// saved is how a checkpoint ended.
+type saved struct {
+	err    error
+	states []shard.EntityState
+	broken bool            // the local file could not be written
+	places []int64         // of the states in the local file; nil where they are in none
+	anew   *statefile.File // the local file, if it was written anew,
+	moved  []int64         // and where the states of all entities lie in it
+}
+
+// take takes in how a checkpoint ended.
+func (w *worker) take(s saved) {
+	if s.broken {
+		w.local.broken = true
+	}
+	if s.places == nil {
+		return
+	}
+	if s.anew != nil {
+		w.local.file.Close()
+		w.local.file = s.anew
+		w.shard.Moved(s.moved)
+	}
+	w.shard.Stored(s.states, s.places)
 }
 
 // lastCheckpoint saves all that was processed, before the partition goes to somebody else.
@@ -34,9 +66,10 @@ func (w *worker) lastCheckpoint(ctx context.Context) {
 	w.flushSamples(ctx)
 	for range 2 { // what is on its way, and what came since
 		if w.saving != nil {
-			err := <-w.saving
-			if w.saving = nil; err != nil && !errors.Is(err, errCommit) {
-				w.fail(ctx, err)
+			s := <-w.saving
+			w.take(s)
+			if w.saving = nil; s.err != nil && !errors.Is(s.err, errCommit) {
+				w.fail(ctx, s.err)
 				return
 			}
 		}
@@ -45,18 +78,44 @@ func (w *worker) lastCheckpoint(ctx context.Context) {
 }
 
 // save makes a checkpoint safe, in the order that the comment on worker gives.
-func (w *worker) save(ctx context.Context, c checkpoint, out *outputs) error {
-	if err := out.wait(ctx); err != nil {
-		return err
+func (w *worker) save(ctx context.Context, c checkpoint, out *outputs) (s saved) {
+	if s.err = out.wait(ctx); s.err != nil {
+		return s
 	}
 	states, marker := w.records(c)
-	if err := w.keep(ctx, states...); err != nil {
-		return err
+	if s.err = w.keep(ctx, states...); s.err != nil {
+		return s
 	}
-	if err := w.keep(ctx, marker); err != nil {
-		return err
+	if s.err = w.keep(ctx, marker); s.err != nil {
+		return s
 	}
-	return w.commit(ctx, c.next)
+	w.copyLocally(c, &mark{marker.Offset, marker.Value}, &s)
+	s.err = w.commit(ctx, c.next)
+	return s
+}
+
+// copyLocally writes to the local file what the state topic now has. Without it nothing is lost: entities stay in
+// memory, and the next start reads from the topic what the file lacks.
+func (w *worker) copyLocally(c checkpoint, m *mark, s *saved) {
+	l := w.local
+	if l == nil || l.broken {
+		return
+	}
+	places, err := l.write(c.states, m)
+	if s.broken = err != nil; s.broken {
+		w.detect.metrics.localFailed.Inc()
+		w.log.Error("the local state file is not written any more, and no agent is put away, until the next start", "err", err)
+		return
+	}
+	s.states, s.places = c.states, places
+	if c.stored == nil {
+		return
+	}
+	if s.anew, err = l.compact(c.stored, s.places); err != nil {
+		w.log.Warn("the local state file stays as long as it is", "err", err)
+		return
+	}
+	s.moved = c.stored
 }
 
 // keep writes records to the state topic. They go by the worker's context: once somebody else has the partition, a

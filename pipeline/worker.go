@@ -56,7 +56,9 @@ type worker struct {
 	origins   watermarks
 	skipBelow int64      // offsets below are in the restored state, outputs and all
 	outputs   *outputs   // since the last checkpoint
-	saving    chan error // non-nil while a checkpoint is on its way
+	saving    chan saved // non-nil while a checkpoint is on its way
+	local     *local     // nil: there is no local file
+	room      room
 	counted   shardCounters
 	agents    counting
 	drills    drills
@@ -75,7 +77,6 @@ func newWorker(d *Detect, client *kgo.Client, src source) *worker {
 		detect:  d,
 		client:  client,
 		plan:    plan,
-		shard:   shard.New(plan, d.opt.Shard),
 		log:     d.log.With("topic", src.topic, "partition", src.partition),
 		in:      make(chan []*kgo.Record, 4),
 		stop:    make(chan bool, 1),
@@ -83,6 +84,7 @@ func newWorker(d *Detect, client *kgo.Client, src source) *worker {
 		outputs: &outputs{},
 		next:    -1,
 	}
+	w.shard = w.newShard()
 	if src.topic == TopicCalls {
 		w.agents.census = d.opt.Census
 	}
@@ -92,14 +94,20 @@ func newWorker(d *Detect, client *kgo.Client, src source) *worker {
 	return w
 }
 
+func (w *worker) newShard() *shard.Shard {
+	o := w.detect.opt.Shard
+	o.Fetch = w.fetch
+	return shard.New(w.plan, o)
+}
+
 // run restores the state and then processes records until the worker is stopped.
 func (w *worker) run(ctx context.Context) {
 	defer close(w.done)
 	defer w.refuse()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	graphs := map[string][]byte{}
-	marker, err := w.restore(ctx, w.detect.opt.Kafka, keepGraph(graphs, w.shard.Restore))
+	defer w.close(cancel)
+	marker, graphs, err := w.restoreState(ctx)
 	if err != nil {
 		w.fail(ctx, err)
 		return
@@ -124,7 +132,11 @@ func (w *worker) run(ctx context.Context) {
 				if len(w.shard.Samples) >= maxSamples {
 					w.flushSamples(ctx)
 				}
-				if w.shard.Full() && !w.makeRoom(ctx) {
+				if err := w.shard.Err(); err != nil {
+					w.fail(ctx, err)
+					return
+				}
+				if (w.shard.Full() || w.crowded()) && !w.makeRoom(ctx) {
 					return
 				}
 			}
@@ -133,23 +145,27 @@ func (w *worker) run(ctx context.Context) {
 			w.excused()
 			w.tellRisks()
 			w.detect.metrics.addGraph(w.access)
+			w.tellRoom()
 		case q := <-w.asks():
 			w.access.answer(q)
 		case <-tick.C:
 			w.agents.tell(w.shard)
 			w.flushSamples(ctx)
+			w.evict()
 			w.beginCheckpoint(ctx)
-		case err := <-w.saving:
-			if !w.saved(ctx, err) {
+		case s := <-w.saving:
+			if !w.saved(ctx, s) {
 				return
 			}
+			w.evict()
 		case save := <-w.stop:
 			if save {
 				w.lastCheckpoint(ctx)
 			} else if w.saving != nil {
 				// Somebody else writes this partition's state from now on.
 				cancel()
-				<-w.saving
+				w.take(<-w.saving)
+				w.saving = nil
 			}
 			return
 		case <-ctx.Done():
@@ -159,8 +175,10 @@ func (w *worker) run(ctx context.Context) {
 }
 
 // saved takes in how a checkpoint ended, and reports whether the work goes on.
-func (w *worker) saved(ctx context.Context, err error) bool {
+func (w *worker) saved(ctx context.Context, s saved) bool {
 	w.saving = nil
+	w.take(s)
+	err := s.err
 	if errors.Is(err, errCommit) {
 		w.log.Warn("the offset is committed later", "err", err)
 		w.committed = -1
@@ -177,8 +195,21 @@ func (w *worker) makeRoom(ctx context.Context) bool {
 	if w.saving != nil && !w.saved(ctx, <-w.saving) {
 		return false
 	}
+	w.evict()
 	w.beginCheckpoint(ctx)
 	return true
+}
+
+// close gives up what the worker holds beside its goroutine.
+func (w *worker) close(cancel func()) {
+	cancel()
+	if w.saving != nil {
+		w.take(<-w.saving)
+	}
+	if w.local != nil {
+		w.local.file.Close()
+	}
+	w.giveRoom()
 }
 
 // end asks the worker to end; done is closed when it has.

@@ -30,6 +30,9 @@ func (c Config) problems() []problem {
 	found.positive("detect.samples", c.Detect.Samples)
 	found.positive("detect.maxahead", c.Detect.MaxAhead)
 	found.between("detect.maxagents", int64(c.Detect.MaxAgents), 1, 1<<30)
+	if _, err := c.Detect.memory(); err != nil {
+		found.add("detect.memory", err.Error())
+	}
 	c.Detect.Graph.check(&found)
 	found.positive("archive.maxwait", c.Archive.MaxWait)
 	found.between("archive.maxrows", int64(c.Archive.MaxRows), 1, 10_000_000)

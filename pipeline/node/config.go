@@ -114,6 +114,7 @@ type Detect struct {
 	Samples    time.Duration `config:"samples"`
 	MaxAhead   time.Duration `config:"maxahead"`
 	MaxAgents  int           `config:"maxagents"` // in each partition
+	Memory     string        `config:"memory"`    // of entities, all partitions together: a share of what there is, or bytes; 0: no bound
 	Graph      Graph         `config:"graph"`
 }
 
@@ -154,7 +155,7 @@ func Default() Config {
 		ClickHouse: ClickHouse{Protocol: "http", Database: "estop", User: "default"},
 		Detectors:  Detectors{Catalog: true},
 		Detect: Detect{
-			Checkpoint: time.Second, Samples: time.Minute, MaxAhead: time.Minute, MaxAgents: 1 << 20,
+			Checkpoint: time.Second, Samples: time.Minute, MaxAhead: time.Minute, MaxAgents: 1 << 20, Memory: "25%",
 			Graph: Graph{Enabled: true, Interval: 5 * time.Minute, HalfLife: 72 * time.Hour, MaxNodes: 1 << 19, MaxEdges: 1 << 20, MaxOut: 1 << 12},
 		},
 		Interlock: Interlock{Window: 10 * time.Minute, Targets: 50, Percent: 20, Least: 5},

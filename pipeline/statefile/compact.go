@@ -16,7 +16,7 @@ func (s *File) Compact(places []int64) (*File, []int64, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot write the state file anew: %w", err)
 	}
-	compact := &File{path: s.path, owner: s.owner, f: f}
+	compact := &File{Slack: s.Slack, path: s.path, owner: s.owner, f: f}
 	moved, err := compact.copy(s, places)
 	if err == nil {
 		err = os.Rename(f.Name(), s.path)

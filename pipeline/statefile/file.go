@@ -41,6 +41,9 @@ type Record struct {
 
 // File is a state file that is open for this process alone. One goroutine at a time may write it, beside one that reads.
 type File struct {
+	// Slack is how many bytes of records that others have followed are left alone. Default 64 MiB.
+	Slack int64
+
 	path  string
 	owner string
 	f     *os.File
@@ -68,7 +71,7 @@ func Open(path, owner string, each func(r Record, place int64) error) (*File, er
 		lock.Close()
 		return nil, fmt.Errorf("cannot open the state file: %w", err)
 	}
-	s := &File{path: path, owner: owner, f: f, lock: lock}
+	s := &File{Slack: slack, path: path, owner: owner, f: f, lock: lock}
 	if err := s.scan(each); err != nil {
 		s.Close()
 		return nil, err
@@ -154,11 +157,10 @@ func (s *File) Read(place int64) (Record, error) {
 // Size returns how long the file is.
 func (s *File) Size() int64 { return s.size }
 
-// Bloated reports whether more than half of the file are records that others have followed.
-func (s *File) Bloated() bool { return s.size > 2*s.base+bloat }
+// Bloated reports whether more than half of the file, and more than Slack, are records that others have followed.
+func (s *File) Bloated() bool { return s.size > 2*s.base+s.Slack }
 
-// bloat is what is left alone, so that small files are not written anew all the time.
-const bloat = 64 << 20
+const slack = 64 << 20
 
 // Close gives the file up.
 func (s *File) Close() error {
