@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -215,12 +216,18 @@ func (n *running) detect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	memory, err := n.Detect.memory()
+	if err != nil {
+		return err
+	}
 	d, err := pipeline.NewDetect(pipeline.Options{
 		Kafka: n.kafka, Plan: plan, Signer: &signer, Publisher: publisher, Risks: risks, Interlock: interlock, Census: census,
 		Shard: shard.Options{
 			MaxAhead: n.Detect.MaxAhead, SampleEvery: n.Detect.Samples, MaxEntities: n.Detect.MaxAgents,
 		},
 		Graph:           n.Detect.Graph.options(),
+		StateDir:        filepath.Join(n.Dir, "state"),
+		Memory:          memory,
 		CheckpointEvery: n.Detect.Checkpoint,
 		Log:             n.log, Registerer: n.registry,
 	})
