@@ -1,14 +1,18 @@
 package pipeline_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/estop-project/estop/pipeline"
+	"github.com/estop-project/estop/pipeline/embedded/freeport"
+	natsd "github.com/estop-project/estop/pipeline/embedded/nats"
 	"github.com/estop-project/estop/pipeline/rig"
 	"github.com/estop-project/estop/pipeline/telemetry"
 	"github.com/estop-project/estop/revoke"
@@ -85,6 +89,87 @@ func TestAMadDetectorStopsAtMostTheInterlocksNumberAndAlertsOfTheRest(t *testing
 		if denied := g.Check(guardCall(a)).Verdict == guard.Deny; denied == waits[a] {
 			t.Errorf("%s: denied %v, waits %v", a, denied, waits[a])
 		}
+	}
+}
+
+// What NATS does not take stops nobody, and leaves the room for the next one.
+func TestAPublicationThatFailsDoesNotUseUpTheInterlock(t *testing.T) {
+	dir := t.TempDir()
+	start := func(port int) *natsd.Server {
+		t.Helper()
+		s, err := natsd.Start(natsd.Options{Dir: dir, Password: "0123456789abcdef", Port: port})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Stop)
+		return s
+	}
+	port, err := freeport.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := start(port)
+	// Without a buffer for what is published while the server is away, that fails at once.
+	nc, err := nats.Connect(server.DetectorURL(), nats.ReconnectBufSize(-1), nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	interlock, err := revoke.NewInterlock(revoke.InterlockOptions{Window: time.Hour, Targets: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := revoke.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	publisher, err := revoke.NewPublisher(t.Context(), nc, revoke.PublisherOptions{Verifier: signer.Verifier(), Interlock: interlock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(publisher.Close)
+	publish := func(agent string) (*revoke.Stored, error) {
+		now := time.Now()
+		rec, err := signer.Record(revoke.Revocation{
+			ID: agent, Tenant: "t1", Scope: revoke.Agent, Subject: agent, Action: revoke.Revoke, IssuedAt: now, Until: now.Add(time.Hour),
+			Detector: "loop", Detection: agent, Reason: "test", Initiator: revoke.Policy,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return publisher.Publish(t.Context(), rec)
+	}
+	server.Stop()
+	rig.Await(t, time.Minute, func() error {
+		if nc.IsConnected() {
+			return errors.New("NATS is still connected")
+		}
+		return nil
+	})
+	for _, agent := range []string{"lost", "lost-too"} {
+		if _, err := publish(agent); err == nil || errors.Is(err, revoke.ErrHeldBack) {
+			t.Fatalf("%s: NATS is away, and the publication gives %v", agent, err)
+		}
+	}
+	if n := interlock.Stopped(time.Now()); n != 0 {
+		t.Errorf("%d are counted that nobody heard of", n)
+	}
+	start(port)
+	rig.Await(t, time.Minute, func() error {
+		if !nc.IsConnected() {
+			return errors.New("NATS is not connected")
+		}
+		return nil
+	})
+	stored, err := publish("found")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stored.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := publish("past the number"); !errors.Is(err, revoke.ErrHeldBack) {
+		t.Errorf("the second one gives %v", err)
 	}
 }
 

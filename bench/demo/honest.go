@@ -71,7 +71,7 @@ func (d *demo) releaseHonest(ctx context.Context) error {
 
 // control runs 'estop kill' or 'estop release' for an agent and waits for its gate.
 func (d *demo) control(ctx context.Context, verb string, a fleet.Agent) (node.Stopped, error) {
-	out, err := exec.CommandContext(ctx, d.Binary, verb, "--dir", d.Dir, "--tenant", a.Tenant, "--agent", a.Name, "--guards", "1", "--json").Output()
+	out, err := exec.CommandContext(ctx, d.Binary, verb, "--dir", d.Dir, "--tenant", a.Tenant, "--agent", a.Name, "--guards", "1", "--reason", "shown in the demo", "--json").Output()
 	var s node.Stopped
 	if err == nil {
 		err = json.Unmarshal(out, &s)

@@ -96,6 +96,9 @@ the tenant. Only an acknowledgement counts as stopped: where one is missing the 
 			if glass && (length > revoke.BreakGlassLimit || p.propose) {
 				return usageError{fmt.Errorf("--break-glass is for at most %v, and without --propose", revoke.BreakGlassLimit)}
 			}
+			if err := withReason(reason); err != nil {
+				return err
+			}
 			order := func() revoke.Revocation {
 				now := time.Now()
 				return revoke.Revocation{
@@ -121,7 +124,7 @@ the tenant. Only an acknowledgement counts as stopped: where one is missing the 
 	p.flags(cmd)
 	keyFlag(cmd, &key)
 	f.StringVar(&action, "action", string(revoke.Revoke), "throttle, restrict or revoke")
-	f.StringVar(&reason, "reason", "killed by an operator", "why; it is shown to whoever is denied")
+	reasonFlag(cmd, &reason, "why; it is shown to whoever is denied")
 	waitFlags(cmd, &guards, &wait)
 	complete(cmd, "action", actions)
 	return cmd
@@ -143,6 +146,9 @@ func newRelease() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := withReason(reason); err != nil {
+				return err
+			}
 			if p.propose {
 				return proposed(cmd, key, p.file, func(ctx context.Context, k *node.Control) (revoke.Proposal, error) {
 					return k.ProposeRelease(ctx, t.tenant, scope, subject, reason, shield)
@@ -158,7 +164,7 @@ func newRelease() *cobra.Command {
 	p.flags(cmd)
 	keyFlag(cmd, &key)
 	f.DurationVar(&shield, "shield", 10*time.Minute, "for how long detectors cannot stop it again")
-	f.StringVar(&reason, "reason", "released by an operator", "why")
+	reasonFlag(cmd, &reason, "why")
 	waitFlags(cmd, &guards, &wait)
 	return cmd
 }

@@ -82,7 +82,7 @@ func TestAnEventComesAgainWithItsIDAfterAKillInTheMiddle(t *testing.T) {
 	defer func() { _ = first.Process.Kill() }()
 	// A node that is just up may not take a kill yet.
 	rig.Await(t, time.Minute, func() error {
-		kill := exec.Command("estop", "kill", "--dir", dir, "--tenant", "acme", "--agent", "bot", "--for", "5m", "--wait", "10ms")
+		kill := exec.Command("estop", "kill", "--dir", dir, "--tenant", "acme", "--agent", "bot", "--for", "5m", "--wait", "10ms", "--reason", "test")
 		kill.Env = nodetest.Environ()
 		out, err := kill.CombinedOutput()
 		time.Sleep(100 * time.Millisecond)

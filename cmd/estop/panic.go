@@ -29,10 +29,13 @@ func newPanic() *cobra.Command {
 'estop kill --everything --break-glass --for 5m', and asks you to type the word unless you say --yes.
 
 It ends by itself. To undo it before:  estop release --everything --reason 'false alarm'
-To go on for longer, run it again; to stop only what is bad:  estop kill --tenant T --agent A`,
-		Example: "  estop panic\n  estop panic --yes --reason 'agents delete customers'",
+To go on for longer, run it again; to stop only what is bad:  estop kill --tenant T --agent A --reason WHY`,
+		Example: "  estop panic --reason 'agents delete customers'\n  estop panic --yes --reason 'agents delete customers'",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := withReason(reason); err != nil {
+				return err
+			}
 			if !yes {
 				fmt.Fprint(cmd.ErrOrStderr(), "This stops every agent of every tenant for five minutes. Type 'panic' to do it: ")
 				line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
@@ -40,18 +43,22 @@ To go on for longer, run it again; to stop only what is bad:  estop kill --tenan
 					return errors.New("nothing was stopped: the word was not typed; --yes does not ask")
 				}
 			}
-			return control(cmd, key, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
+			err := control(cmd, key, guards, wait, func(ctx context.Context, k *node.Control) (node.Stopped, error) {
 				now := time.Now()
 				return k.KillAlone(ctx, revoke.Revocation{
 					Tenant: revoke.Everything, Scope: revoke.Global, Subject: revoke.Everything, Action: revoke.Revoke,
 					IssuedAt: now, Until: now.Add(panicFor), Reason: reason,
 				})
 			})
+			if err == nil || errors.Is(err, revoke.ErrUnconfirmed) || errors.Is(err, node.ErrNoGuard) {
+				fmt.Fprintln(cmd.ErrOrStderr(), "to undo it:  estop release --everything --reason 'false alarm'")
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&yes, "yes", "y", false, "do not ask")
-	f.StringVar(&reason, "reason", "panic: stopped by whoever is on call", "why; it is shown to whoever is denied")
+	reasonFlag(cmd, &reason, "why; it is shown to whoever is denied")
 	keyFlag(cmd, &key)
 	waitFlags(cmd, &guards, &wait)
 	return cmd

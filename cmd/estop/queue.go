@@ -78,6 +78,9 @@ func newApprove() *cobra.Command {
 		},
 		ValidArgsFunction: waitingIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := withReason(reason); err != nil {
+				return err
+			}
 			var held revoke.Decision
 			var err error
 			if file != "" {
@@ -93,7 +96,7 @@ func newApprove() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "approved by an operator", "why")
+	reasonFlag(cmd, &reason, "why")
 	cmd.Flags().StringVar(&file, "file", "", "a proposal as --propose --file wrote it, in place of an ID")
 	keyFlag(cmd, &key)
 	waitFlags(cmd, &guards, &wait)
@@ -108,6 +111,9 @@ func newDismiss() *cobra.Command {
 		Args:              oneID,
 		ValidArgsFunction: waitingIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := withReason(reason); err != nil {
+				return err
+			}
 			c, err := remote(cmd)
 			if err != nil {
 				return err
@@ -129,7 +135,7 @@ func newDismiss() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "dismissed by an operator", "why")
+	reasonFlag(cmd, &reason, "why")
 	return cmd
 }
 

@@ -76,15 +76,21 @@ type Waiting struct {
 }
 
 // Queue returns what waits for a person at a time: stops that the interlock held back, and what an operator
-// has proposed, which would not have ended yet, of targets about which nobody has decided since. The oldest stand first. An empty id means all.
+// has proposed, which would not have ended yet, of targets about which nobody has decided since. Whoever has stopped, or released, by hand
+// what the interlock held back has decided too. The oldest stand first. An empty id means all.
 func (r *Reader) Queue(ctx context.Context, now time.Time, id string) ([]Waiting, error) {
 	rows, err := r.store.Query(ctx, "SELECT id, ts, why, tenant, scope, subject, action, issued_at, until, detector, detection, reason, times, verdict, `by`, proposal FROM"+`
 		(
 			SELECT *, countIf(verdict IN ('held', 'proposed')) OVER target AS times, max(if(verdict IN ('approved', 'dismissed'), toUnixTimestamp64Nano(ts), 0)) OVER target AS decided
 			FROM decisions_once
 			WINDOW target AS (PARTITION BY tenant, scope, subject)
-		)
-		WHERE verdict IN ('held', 'proposed') AND toUnixTimestamp64Nano(ts) > decided
+		) AS d
+		LEFT JOIN
+		(
+			SELECT tenant, scope, subject, max(toUnixTimestamp64Nano(issued_at)) AS acted
+			FROM revocations WHERE initiator = 'admin' GROUP BY tenant, scope, subject
+		) AS hands USING (tenant, scope, subject)
+		WHERE verdict IN ('held', 'proposed') AND toUnixTimestamp64Nano(ts) > decided AND (verdict = 'proposed' OR toUnixTimestamp64Nano(ts) > acted)
 		ORDER BY ts DESC, id LIMIT 1 BY tenant, scope, subject`)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read what waits for a person: %w", err)

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -30,12 +31,23 @@ func TestTheQueueHoldsWhatWaitsForAPerson(t *testing.T) {
 	for _, d := range []revoke.Decision{
 		first, first, second, approved, decided(approved, revoke.Approved, noon.Add(time.Second)),
 		decided(second, revoke.Unconfirmed, noon.Add(2*time.Minute)), // what guards did not confirm decides nothing
-		dismissed, decided(dismissed, revoke.Dismissed, noon.Add(time.Second)), again, ended,
+		dismissed, decided(dismissed, revoke.Dismissed, noon.Add(time.Second)), again, ended, held("7", "by hand", noon),
 	} {
 		r.send(recordOf(t, TopicDecisions, d))
 	}
+	// One was killed by hand since, one before it was held back, one by a detector: only the first is answered.
+	for i, hand := range []struct {
+		subject, initiator string
+		at                 time.Time
+	}{{"by hand", revoke.Admin, noon.Add(time.Second)}, {"bot", revoke.Admin, noon.Add(-time.Second)}, {"third", revoke.Policy, noon.Add(15 * time.Minute)}} {
+		r.send(recordOf(t, TopicRevocations, revoke.Record{SET: "t", Revocation: revoke.Revocation{
+			ID: fmt.Sprint("hand", i), Tenant: "acme", Scope: revoke.Agent, Subject: hand.subject, Action: revoke.Revoke, IssuedAt: hand.at,
+			Until: hand.at.Add(time.Hour), Reason: "seen", Initiator: hand.initiator,
+		}}))
+	}
 	r.start(nil, hooks{})
 	r.caughtUp(TopicDecisions)
+	r.caughtUp(TopicRevocations)
 
 	waits := []Waiting{{second, 2}, {again, 2}}
 	for _, c := range []struct {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/user"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -91,8 +92,22 @@ type Stopped struct {
 // acknowledged it: nobody may say that anything was stopped.
 var ErrNoGuard = errors.New("published, but no guard acknowledged: nothing is known to be stopped")
 
+// ErrNoReason says that a person did not say why.
+var ErrNoReason = errors.New("nothing is done without a reason: say why")
+
+// withReason refuses what a person does without one.
+func withReason(why string) error {
+	if strings.TrimSpace(why) == "" {
+		return ErrNoReason
+	}
+	return nil
+}
+
 // Kill stops r's scope and waits for the guards' acknowledgements until ctx ends.
 func (k *Control) Kill(ctx context.Context, r revoke.Revocation) (Stopped, error) {
+	if err := withReason(r.Reason); err != nil {
+		return Stopped{}, err
+	}
 	record, err := k.client.Record(r)
 	if err != nil {
 		return Stopped{}, err
@@ -102,6 +117,9 @@ func (k *Control) Kill(ctx context.Context, r revoke.Revocation) (Stopped, error
 
 // Release ends what is active on a target and shields it from detectors for a time.
 func (k *Control) Release(ctx context.Context, tenant string, scope revoke.Scope, subject, reason string, shield time.Duration) (Stopped, error) {
+	if err := withReason(reason); err != nil {
+		return Stopped{}, err
+	}
 	record, err := k.client.ReleaseRecord(ctx, tenant, scope, subject, reason, shield)
 	if err != nil {
 		return Stopped{}, err

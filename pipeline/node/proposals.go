@@ -11,6 +11,9 @@ import (
 // Propose signs that this operator wants r, and lets it wait for another one. The proposal is good though Kafka did
 // not keep it: then the other operator needs it as a file.
 func (k *Control) Propose(r revoke.Revocation) (revoke.Proposal, error) {
+	if err := withReason(r.Reason); err != nil {
+		return revoke.Proposal{}, err
+	}
 	p, err := k.client.Propose(r)
 	if err != nil {
 		return p, err
@@ -29,6 +32,9 @@ func (k *Control) ProposeRelease(ctx context.Context, tenant string, scope revok
 
 // Agree sends what another operator has proposed, as the order of both, and waits for guards as Kill does.
 func (k *Control) Agree(ctx context.Context, p revoke.Proposal, why string) (Stopped, error) {
+	if err := withReason(why); err != nil {
+		return Stopped{}, err
+	}
 	record, err := k.client.Agree(p)
 	if err != nil {
 		return Stopped{}, err

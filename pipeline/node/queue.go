@@ -43,6 +43,9 @@ func (c Config) queue(ctx context.Context, id string) ([]archive.Waiting, error)
 // Approve sends a stop that the interlock held back, as the person's own, for as long as the detector had
 // ordered, or what another operator has proposed, as it is. It waits for the guards' acknowledgements as Kill does.
 func (k *Control) Approve(ctx context.Context, held revoke.Decision, why string) (Stopped, error) {
+	if err := withReason(why); err != nil {
+		return Stopped{}, err
+	}
 	if held.Verdict == revoke.Proposed {
 		return k.Agree(ctx, revoke.Proposal{Order: held.Order, Approval: held.Approval}, why)
 	}
@@ -62,6 +65,9 @@ func (k *Control) Approve(ctx context.Context, held revoke.Decision, why string)
 
 // Dismiss writes down that what waits is not to be.
 func (k *Control) Dismiss(held revoke.Decision, why string) error {
+	if err := withReason(why); err != nil {
+		return err
+	}
 	return k.decide(held, revoke.Dismissed, why, "")
 }
 
