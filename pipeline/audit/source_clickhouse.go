@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math"
 
@@ -157,8 +158,8 @@ func (c *ClickHouse) beyond(ctx context.Context, topic string, spans map[archive
 			}
 			unproved++
 		}
-		if err := rows.Close(); err != nil {
-			return nil, 0, err
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, 0, fmt.Errorf("cannot read the rows of %s: %w", topic, err)
 		}
 	}
 	return added, unproved, nil

@@ -50,9 +50,6 @@ func (c Config) MakeAuditKey(name string) (public string, err error) {
 // audit runs the role. In a process of other roles it ends without them: what is watched is
 // stopped whether it is written down or not.
 func (n *running) audit(ctx context.Context) error {
-	if _, err := n.MakeAuditKey(""); err != nil {
-		return err
-	}
 	log := n.log.With("role", "audit")
 	err := audit.Run(ctx, audit.Options{
 		WriterOptions: audit.WriterOptions{Dir: n.AuditDir(), Key: n.AuditKeyPath(), MaxLeaves: n.Audit.MaxLeaves, MaxWait: n.Audit.MaxWait},

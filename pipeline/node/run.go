@@ -101,6 +101,11 @@ func Run(ctx context.Context, c Config, roles []Role, log *slog.Logger, ready fu
 			return err
 		}
 	}
+	if slices.Contains(roles, RoleAudit) {
+		if _, err := n.MakeAuditKey(""); err != nil {
+			return err
+		}
+	}
 	if ready != nil {
 		if err := ready(n.httpAddr()); err != nil {
 			return err
@@ -134,7 +139,8 @@ type running struct {
 	kafka     []kgo.Opt
 	producer  *kgo.Client
 	nats      *nats.Conn
-	notifier  *notify.Notifier // nil: there is nobody to tell
+	notifier  *notify.Notifier // the first one; nil: there is nobody to tell
+	sinks     liveSinks
 	alone     bool             // it runs one role
 	listener  net.Listener     // of metrics and health; nil: not served
 }
