@@ -22,6 +22,8 @@ type vectors struct {
 	Keys     json.RawMessage     `json:"keys"` // a JWK set
 	Names    []vectorName        `json:"names"`
 	Tenants  []vectorTenant      `json:"tenants"`
+	KeySets  []vectorKeySet      `json:"key_sets"`
+	Risks    []vectorRisk        `json:"risks"`
 	Cases    []vectorCase        `json:"cases"`
 	ids      map[string]struct{} // of cases
 }
@@ -34,6 +36,13 @@ type vectorName struct {
 type vectorTenant struct {
 	Name string `json:"name"`
 	Key  string `json:"key"` // hexadecimal
+}
+
+// vectorKeySet is a key set, and whether a guard takes it.
+type vectorKeySet struct {
+	Name  string          `json:"name"`
+	Keys  json.RawMessage `json:"keys"`
+	Taken bool            `json:"taken"`
 }
 
 // vectorCase is what happens to one new guard, in order.
@@ -156,6 +165,9 @@ func newVectors() *vectors {
 	v.addConflicts()
 	v.addGlobal()
 	v.addRoles()
+	v.addApprovals()
+	v.addKeySets()
+	v.addRisks()
 	v.addDigests()
 	v.addBeats()
 	return v

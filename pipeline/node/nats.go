@@ -53,7 +53,7 @@ func (t NATSTLS) set() bool { return t != NATSTLS{} }
 
 // config reads the files. Its error is about the key that it names.
 func (t NATSTLS) config() (key string, conf *tls.Config, err error) {
-	if conf, err = (TLS{CA: t.CA}).config(); err != nil {
+	if _, err = (TLS{CA: t.CA}).config(); err != nil {
 		return "nats.tls.ca", nil, err
 	}
 	if conf, err = (TLS{CA: t.CA, Cert: t.Cert, Key: t.Key}).config(); err != nil {

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .revocation import MAX_SUBJECT, MAX_TENANT, SCOPES, Revocation
+from .rules import weakens
 
 UNIDENTIFIED = "unidentified: the call has no tenant or no agent"
 UNSTOPPABLE = "unstoppable: a name of the call is longer than a revocation can carry"
@@ -84,14 +85,15 @@ class ActiveSet:
     def knows(self, r: Revocation) -> bool:
         return target_of(r) in self._held
 
-    def apply(self, r: Revocation, now: int) -> str:
-        """Puts r in force: applied, duplicate or superseded."""
+    def apply(self, r: Revocation, now: int, guarded: bool = False) -> str:
+        """Puts r in force: applied, duplicate or superseded. guarded says that it takes two operators
+        to weaken anything."""
         key = target_of(r)
         old = self._held.get(key)
         if old is not None and now < old.until:
             if old.id == r.id:
                 return "duplicate"
-            if not _replaces(r, old):
+            if not _replaces(r, old, guarded):
                 return "superseded"
         self._held[key] = r
         return "applied"
@@ -132,7 +134,18 @@ def _size(name: str) -> int:
     return len(name.encode(errors="surrogatepass"))
 
 
-def _replaces(new: Revocation, old: Revocation) -> bool:
+def _replaces(new: Revocation, old: Revocation, guarded: bool) -> bool:
+    later = _is_later(new, old)
+    if not guarded or new.scope != old.scope:
+        return later
+    # What one operator has ordered does not hold against an earlier order that stops more, in
+    # whatever order they come.
+    if later:
+        return new.approved_by != "" or not weakens(new, old)
+    return old.approved_by == "" and weakens(old, new)
+
+
+def _is_later(new: Revocation, old: Revocation) -> bool:
     if new.scope != old.scope:
         # Two scopes that are not known share a name: keep what stops more.
         return (new.strength, new.until) > (old.strength, old.until)

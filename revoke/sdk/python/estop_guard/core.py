@@ -69,7 +69,7 @@ class Core:
         except Refused as e:
             self.counts["refused: " + e.reason] += 1
             return "refused: " + e.reason, None, 0
-        result = self.active.apply(r, now)
+        result = self.active.apply(r, now, self.keys.rules.guarded)
         if result != "superseded" or sequence:
             self.pulse.ledger.note(r)
         self.counts[result] += 1

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from .names import base64url
+from .rules import Rules
 
 MAX_TOKEN = 16 << 10
 MAX_SKEW = 120 * 10**9  # ns
@@ -66,6 +67,7 @@ class Keys:
     by_id: dict[str, Key]
     issuer: str = "estop"
     audience: str = "estop-guards"
+    rules: Rules = Rules()
 
     @classmethod
     def parse(cls, jwks: str | bytes, issuer: str = "estop", audience: str = "estop-guards") -> Keys:
@@ -74,9 +76,9 @@ class Keys:
         doc = json.loads(jwks)
         if not isinstance(doc, dict) or not isinstance(doc.get("keys"), list) or not doc["keys"]:
             raise ValueError("not a JWK set with a key")
-        if unknown := doc.keys() - {"keys"}:
+        if unknown := doc.keys() - {"keys", "estop"}:
             raise ValueError(f"the key set demands what this version does not know: {sorted(unknown)}")
-        return cls(dict(_parse_key(k) for k in doc["keys"]), issuer, audience)
+        return cls(dict(_parse_key(k) for k in doc["keys"]), issuer, audience, Rules.parse(doc.get("estop")))
 
     def open(self, data: bytes, typ: str) -> tuple[dict[str, Any], Key]:
         """Checks form, type and signature, and returns the payload and who signed it."""

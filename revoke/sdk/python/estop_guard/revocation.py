@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .jws import MAX_SKEW, Key, Keys, Refused, integer, text
 from .names import GLOBAL_SUBJECT
 from .names import subject as subject_of
+from .rules import MAX_APPROVALS
 
 MAX_TENANT, MAX_SUBJECT = 256, 1024  # bytes
 _MAX_NAME, _MAX_REASON = 256, 2048
@@ -38,7 +39,13 @@ class Revocation:
     until: int
     reason: str
     releases: str
+    shield: int
+    detector: str
+    detection: str
+    initiator: str
+    by: str
     key: Key
+    approved_by: str = ""  # the second operator, if there is one
 
     @property
     def nats_subject(self) -> str:
@@ -55,6 +62,10 @@ class Revocation:
         """An action that is not known is as strong as the strongest."""
         return STRENGTH.get(self.action, 3)
 
+    def breaks_glass(self, limit: int) -> bool:
+        """Whether one operator may do it alone in an emergency."""
+        return self.action != "release" and self.initiator == "admin" and self.until - self.issued_at <= limit
+
     def check_time(self, now: int) -> None:
         if self.issued_at - now > MAX_SKEW:
             raise Refused("not_yet_valid")
@@ -66,7 +77,42 @@ class Revocation:
 def genuine(keys: Keys, token: bytes, nats_subject: str) -> Revocation:
     """What a token says if it is signed, well formed and on its own subject, whether or not it
     has ended. Its scope and action may be unknown."""
-    claims, key = keys.open(token, "secevent+jwt")
+    r, approvals = _open(keys, token, "secevent+jwt")
+    r.key.may_issue(r.initiator, r.by, r.issued_at)
+    if keys.rules.two_person:
+        try:
+            r = replace(r, approved_by=_second(keys, r, approvals))
+        except Refused as e:
+            # Where one operator is enough, approvals that are not good do no harm.
+            if keys.rules.want(r):
+                raise Refused("unapproved", str(e)) from None
+    _check(r)
+    if r.nats_subject != nats_subject:
+        raise Refused("subject")
+    return r
+
+
+def _second(keys: Keys, r: Revocation, approvals: list[str]) -> str:
+    """The other operator who agreed to r. All approvals must be good, and of operators who are not
+    the first."""
+    if r.key.role != "operator" or not 0 < len(approvals) <= MAX_APPROVALS:
+        raise Refused("unapproved", "it takes two operators")
+    names = []
+    for text_of in approvals:
+        a, _ = _open(keys, text_of.encode(errors="surrogatepass"), "estop-approval+jwt")
+        if a.key.role != "operator" or a.key.name == r.key.name:
+            raise Refused("unapproved", "its approver is no other operator")
+        a.key.may_issue(a.initiator, a.by, a.issued_at)
+        # Of what two people sign, nothing may differ but who they are.
+        if replace(a, by=r.by, key=r.key) != r:
+            raise Refused("unapproved", "another order is approved")
+        names.append(a.key.name)
+    return names[0]
+
+
+def _open(keys: Keys, token: bytes, typ: str) -> tuple[Revocation, list[str]]:
+    """What a token of a type says, with its approvals, if its signature is good and it names its target."""
+    claims, key = keys.open(token, typ)
     if "sub" in claims or "exp" in claims:
         raise Refused("malformed", "sub or exp")
     events = claims.get("events")
@@ -75,15 +121,14 @@ def genuine(keys: Keys, token: bytes, nats_subject: str) -> Revocation:
     uri, event = next(iter(events.items()))
     if not isinstance(event, dict) or not isinstance(event.get("estop"), dict):
         raise Refused("malformed", "event without estop")
+    approvals = [] if claims.get("approvals") is None else claims["approvals"]
+    if not isinstance(approvals, list) or not all(isinstance(a, str) for a in approvals):
+        raise Refused("malformed", "approvals")
     r = _read(claims, event, event["estop"], key)
     if r.action in STRENGTH and uri != (_SESSION_REVOKED if r.action == "revoke" else _RESPONSE):
         raise Refused("malformed", "event of the other type")
     _check_sub_id(claims.get("sub_id"), r)
-    key.may_issue(text(event, "initiating_entity", _MAX_NAME), text(event["estop"], "by", _MAX_NAME), r.issued_at)
-    _check(r, event, event["estop"])
-    if r.nats_subject != nats_subject:
-        raise Refused("subject")
-    return r
+    return r, approvals
 
 
 def _read(claims: dict[str, Any], event: dict[str, Any], m: dict[str, Any], key: Key) -> Revocation:
@@ -101,6 +146,11 @@ def _read(claims: dict[str, Any], event: dict[str, Any], m: dict[str, Any], key:
         until=integer(m, "until"),
         reason=text(why, "en", _MAX_REASON),
         releases=text(m, "releases", _MAX_NAME),
+        shield=integer(m, "shield", least=0),
+        detector=text(m, "detector", _MAX_NAME),
+        detection=text(m, "detection", _MAX_NAME),
+        initiator=text(event, "initiating_entity", _MAX_NAME),
+        by=text(m, "by", _MAX_NAME),
         key=key,
     )
     if integer(claims, "iat") != r.issued_at // 10**9:
@@ -119,23 +169,20 @@ def _check_sub_id(sub_id: Any, r: Revocation) -> None:
         raise Refused("underfilled")
 
 
-def _check(r: Revocation, event: dict[str, Any], m: dict[str, Any]) -> None:
-    shield = integer(m, "shield", least=0)
-    for name in ("detector", "detection", "by"):
-        text(m, name, _MAX_NAME)
+def _check(r: Revocation) -> None:
     wrong = {
         "no id": not r.id,
         "no scope": not r.scope,
         "no action": not r.action,
         "no reason": not r.reason,
-        "initiator": event.get("initiating_entity") not in ("policy", "admin"),
+        "initiator": r.initiator not in ("policy", "admin"),
         "another subject than the tenant": r.scope == "tenant" and r.subject != r.tenant,
         "another subject than everything": r.scope == "global" and (r.tenant, r.subject) != ("~", "~"),
         "issued_at": not 0 < r.issued_at < _MAX_TIME,
         "until": not r.issued_at < r.until <= r.issued_at + _MAX_DURATION,
         "valid_after": r.valid_after >= _MAX_TIME,
         "releases": bool(r.releases) and r.action != "release",
-        "shield": shield != 0 and (r.action != "release" or shield > r.until),
+        "shield": r.shield != 0 and (r.action != "release" or r.shield > r.until),
     }
     for what, is_wrong in wrong.items():
         if is_wrong:

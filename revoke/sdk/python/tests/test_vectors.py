@@ -6,7 +6,9 @@ from pathlib import Path
 
 from estop_guard import Call, Keys
 from estop_guard.core import Core
+from estop_guard.jws import Refused
 from estop_guard.names import tenant_key, token
+from estop_guard.risk import Risks
 
 VECTORS = json.loads((Path(__file__).parents[3] / "testdata" / "vectors.json").read_text())
 
@@ -28,12 +30,38 @@ class Vectors(unittest.TestCase):
                     self.assertEqual(play(core, step), (step["outcome"] + (
                         ": " + step["reason"] if "reason" in step else ""), step.get("by", "")))
 
-    def test_keys_that_demand_what_is_not_known_are_refused(self) -> None:
-        keys = VECTORS["keys"]
+    def test_key_sets(self) -> None:
+        self.assertTrue(VECTORS["key_sets"])
+        for k in VECTORS["key_sets"]:
+            with self.subTest(k["name"]):
+                if k["taken"]:
+                    Keys.parse(json.dumps(k["keys"]))
+                else:
+                    self.assertRaises(ValueError, Keys.parse, json.dumps(k["keys"]))
+
+    def test_a_key_with_what_is_not_known_is_refused(self) -> None:
         with self.assertRaises(ValueError):
-            Keys.parse(json.dumps({**keys, "estop": {"two_person": ["release"]}}))
-        with self.assertRaises(ValueError):
-            Keys.parse(json.dumps({"keys": [{**keys["keys"][0], "only_on": "Monday"}]}))
+            Keys.parse(json.dumps({"keys": [{**VECTORS["keys"]["keys"][0], "only_on": "Monday"}]}))
+
+    def test_risks(self) -> None:
+        self.assertTrue(VECTORS["risks"])
+        for case in VECTORS["risks"]:
+            risks = Risks(Keys.parse(json.dumps(VECTORS["keys"])))
+            for i, step in enumerate(case["steps"]):
+                with self.subTest(case["name"], step=i):
+                    self.assertEqual(ask(risks, step), (step["outcome"], step.get("reason", ""), step.get("score", 0)))
+
+
+def ask(risks: Risks, step: dict) -> tuple[str, str, int]:
+    now = int(step["now"])
+    if agent := step.get("agent"):
+        level, score = risks.of(agent["tenant"], agent["agent"], now)
+        return level, "", score
+    try:
+        risks.take(step["message"]["subject"], step["message"]["token"].encode(), now)
+    except Refused as e:
+        return "refused", e.reason, 0
+    return "believed", "", 0
 
 
 def play(core: Core, step: dict) -> tuple[str, str]:

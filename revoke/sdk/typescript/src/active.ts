@@ -1,6 +1,7 @@
 // The active set: what is in force, and what that means for a call.
 
 import { knownScope, maxSubject, maxTenant, type Revocation } from "./revocation.js";
+import { weakens } from "./rules.js";
 
 export type Verdict = "allow" | "throttle" | "restrict" | "deny";
 
@@ -42,11 +43,12 @@ export class ActiveSet {
 
   knows(r: Revocation): boolean { return this.held.has(targetOf(r)); }
 
-  apply(r: Revocation, now: bigint): "applied" | "duplicate" | "superseded" {
+  /** guarded says that it takes two operators to weaken anything. */
+  apply(r: Revocation, now: bigint, guarded = false): "applied" | "duplicate" | "superseded" {
     const key = targetOf(r), old = this.held.get(key);
     if (old && now < old.until) {
       if (old.id === r.id) return "duplicate";
-      if (!replaces(r, old)) return "superseded";
+      if (!replaces(r, old, guarded)) return "superseded";
     }
     this.held.set(key, r);
     return "applied";
@@ -75,7 +77,14 @@ export function unsafe(c: Call): string {
   return long || Buffer.byteLength(c.tenant) > maxTenant ? "unstoppable: a name of the call is longer than a revocation can carry" : "";
 }
 
-function replaces(r: Revocation, old: Revocation): boolean {
+function replaces(r: Revocation, old: Revocation, guarded: boolean): boolean {
+  const later = isLater(r, old);
+  if (!guarded || r.scope !== old.scope) return later;
+  // What one operator has ordered does not hold against an earlier order that stops more, in whatever order they come.
+  return later ? r.approvedBy !== "" || !weakens(r, old) : old.approvedBy === "" && weakens(old, r);
+}
+
+function isLater(r: Revocation, old: Revocation): boolean {
   if (r.scope !== old.scope) { // two scopes that are not known share a name: keep what stops more
     return r.strength !== old.strength ? r.strength > old.strength : r.until > old.until;
   }

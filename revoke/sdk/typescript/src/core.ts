@@ -75,7 +75,7 @@ export class Core {
         this.pulse.ledger.note(r); // not in force by this clock, but in the stream
         throw e;
       }
-      const result = this.active.apply(r, now);
+      const result = this.active.apply(r, now, this.keys.rules.guarded);
       if (result !== "superseded" || sequence) this.pulse.ledger.note(r);
       this.count(result);
       return { result, revocation: r, stopped: result === "applied" && r.strength === 3 ? this.cancel(r, now) : 0 };

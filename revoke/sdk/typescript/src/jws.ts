@@ -2,6 +2,7 @@
 
 import { createPublicKey, verify, type KeyObject } from "node:crypto";
 import { sha256 } from "./names.js";
+import { Rules } from "./rules.js";
 
 const maxToken = 16 << 10;
 export const maxSkew = 120_000_000_000n; // ns
@@ -82,14 +83,14 @@ export class Key {
 
 /** The public keys that may sign, out of a JWK set. */
 export class Keys {
-  private constructor(private readonly byId: Map<string, Key>, readonly issuer: string, readonly audience: string) {}
+  private constructor(private readonly byId: Map<string, Key>, readonly rules: Rules, readonly issuer: string, readonly audience: string) {}
 
   /** Reads a JWK set. One with a demand that is not known here is refused: leaving it out would trust too much. */
   static parse(jwks: string | Uint8Array, issuer = "estop", audience = "estop-guards"): Keys {
     const set = parse(Buffer.from(jwks));
     if (!Array.isArray(set["keys"]) || set["keys"].length === 0) throw new Error("not a JWK set with a key");
-    only(set, ["keys"]);
-    return new Keys(new Map(set["keys"].map(parseKey)), issuer, audience);
+    only(set, ["keys", "estop"]);
+    return new Keys(new Map(set["keys"].map(parseKey)), Rules.parse(set["estop"]), issuer, audience);
   }
 
   /** Checks form, type and signature, and returns the payload and who signed it. */
