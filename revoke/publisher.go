@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -103,20 +104,36 @@ func (p *Publisher) Close() {
 
 // Stored is the stream's word, to come, that it keeps a revocation.
 type Stored struct {
-	future jetstream.PubAckFuture
+	future jetstream.PubAckFuture // says it once, to one that waits
+	once   sync.Once
+	said   chan struct{} // closed when it is in err
+	err    error
+}
+
+func newStored(f jetstream.PubAckFuture) *Stored {
+	return &Stored{future: f, said: make(chan struct{})}
 }
 
 // Wait returns nil once the revocation is stored. Until then a restart of the server may
-// forget it, so source offsets are committed only after.
+// forget it, so source offsets are committed only after. Any number may wait, and more than once.
 func (s *Stored) Wait(ctx context.Context) error {
 	select {
 	case <-s.future.Ok():
-		return nil
+		s.say(nil)
 	case err := <-s.future.Err():
-		return fmt.Errorf("cannot store revocation: %w", err)
+		s.say(fmt.Errorf("cannot store revocation: %w", err))
+	case <-s.said:
 	case <-ctx.Done():
 		return fmt.Errorf("cannot store revocation: %w", ctx.Err())
 	}
+	return s.err
+}
+
+func (s *Stored) say(err error) {
+	s.once.Do(func() {
+		s.err = err
+		close(s.said)
+	})
 }
 
 // Publish writes rec to the connection and returns at once; guards that are connected get
@@ -156,7 +173,7 @@ func (p *Publisher) Publish(ctx context.Context, rec Record) (*Stored, error) {
 		undo()
 		return nil, fmt.Errorf("cannot publish revocation %q: %w", rec.ID, err)
 	}
-	return &Stored{future}, nil
+	return newStored(future), nil
 }
 
 // allowed refuses what guards would refuse: what takes two operators, and has one or a detector.

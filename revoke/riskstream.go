@@ -110,7 +110,7 @@ func (p *RiskPublisher) Publish(ctx context.Context, risks []Risk) (unstored []R
 		all = append(all, sent{r, future})
 	}
 	for _, s := range all {
-		if e := (&Stored{s.future}).Wait(ctx); e != nil {
+		if e := newStored(s.future).Wait(ctx); e != nil {
 			fail(fmt.Errorf("cannot store risk: %w", errors.Unwrap(e)))
 			unstored = append(unstored, s.risk)
 		}

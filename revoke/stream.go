@@ -22,6 +22,9 @@ const directGet = "$JS.API.DIRECT.GET."
 // precedingHeader is the sequence number of the message before this one in a batch.
 const precedingHeader = "Nats-Last-Sequence"
 
+// everySubject is the filter by which a server need not compare subjects.
+const everySubject = ">"
+
 const (
 	readBatch = 2048
 	// readWait is how long each message of a batch is waited for: a request that a broken
@@ -63,17 +66,21 @@ type StreamMessage struct {
 // stream keeps one message for each target, reading from 1 gives the whole active set, and
 // reading on gives what was missed. The error wraps ErrStream or is that of ctx or f.
 func ReadStream(ctx context.Context, nc *nats.Conn, filter string, from uint64, f func(StreamMessage) error) (uint64, error) {
-	return readStream(ctx, streamReader{nc: nc, stream: Stream, failed: ErrStream}, filter, from, f)
+	return readStream(ctx, streamReader{nc: nc, stream: Stream, whole: RevokePrefix + ".>", failed: ErrStream}, filter, from, f)
 }
 
 func readStream(ctx context.Context, r streamReader, filter string, from uint64, f func(StreamMessage) error) (uint64, error) {
-	r.inbox = r.nc.NewInbox()
-	sub, err := r.nc.SubscribeSync(r.inbox)
+	r.inbox, r.messages = r.nc.NewInbox(), make(chan *nats.Msg, readBatch+1)
+	sub, err := r.nc.ChanSubscribe(r.inbox, r.messages)
 	if err != nil {
 		return from, fmt.Errorf("%w: %w", r.failed, err)
 	}
 	defer sub.Unsubscribe()
-	r.sub = sub
+	r.patience = time.NewTimer(readWait)
+	defer r.patience.Stop()
+	if filter == r.whole {
+		filter = everySubject
+	}
 	from = max(from, 1)
 	for {
 		n, next, err := r.page(ctx, filter, from, f)
@@ -87,9 +94,12 @@ func readStream(ctx context.Context, r streamReader, filter string, from uint64,
 type streamReader struct {
 	nc     *nats.Conn
 	stream string
-	failed error // what errors wrap
-	inbox  string
-	sub    *nats.Subscription
+	whole  string // the filter that matches all of it
+	failed error  // what errors wrap
+
+	inbox    string
+	messages chan *nats.Msg // has room for a batch and its end
+	patience *time.Timer
 }
 
 // page asks for one batch. It returns how many messages came, and the next sequence number.
@@ -108,9 +118,6 @@ func (r *streamReader) page(ctx context.Context, filter string, from uint64, f f
 	last := uint64(0) // of this batch
 	for n := 0; ; n++ {
 		msg, err := r.message(ctx)
-		if errors.Is(err, nats.ErrNoResponders) {
-			return n, from, fmt.Errorf("%w: it is missing", r.failed)
-		}
 		if err != nil {
 			return n, from, fmt.Errorf("%w: %w", r.failed, err)
 		}
@@ -142,10 +149,29 @@ func (r *streamReader) follows(msg *nats.Msg, last uint64) error {
 	return fmt.Errorf("%w: message %s was lost on the way, %d is the last one that came", r.failed, said, last)
 }
 
+// message returns the next message. Most are there already when it asks.
 func (r *streamReader) message(ctx context.Context) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, readWait)
-	defer cancel()
-	return r.sub.NextMsgWithContext(ctx)
+	select {
+	case msg, ok := <-r.messages:
+		return r.received(msg, ok)
+	default:
+	}
+	r.patience.Reset(readWait)
+	select {
+	case msg, ok := <-r.messages:
+		return r.received(msg, ok)
+	case <-r.patience.C:
+		return nil, context.DeadlineExceeded
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (r *streamReader) received(msg *nats.Msg, ok bool) (*nats.Msg, error) {
+	if !ok {
+		return nil, nats.ErrConnectionClosed
+	}
+	return msg, nil
 }
 
 // endOfPage tells a status from a message: 204 ends a batch, 404 says that there is none.

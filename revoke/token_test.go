@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -359,6 +360,56 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("read an under-filled revocation: %+v", r)
 		}
 	})
+}
+
+// A header in our own form is read without JSON and its signature without go-jose, any other with both: nobody can
+// tell by what is believed.
+func TestHeadersInOurFormAreReadAsAnyOther(t *testing.T) {
+	token := mustSign(t, sample())
+	parts := strings.Split(token, ".")
+	sign := func(head string) []byte {
+		input := base64.RawURLEncoding.EncodeToString([]byte(head)) + "." + parts[1]
+		return []byte(input + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(testSigner.Key, []byte(input))))
+	}
+	own := fmt.Sprintf(`{"alg":"EdDSA","kid":%q,"typ":"secevent+jwt"}`, testSigner.KID)
+	other := fmt.Sprintf(`{"typ":"secevent+jwt", "kid":%q,"alg":"EdDSA"}`, testSigner.KID)
+	v := testSigner.Verifier()
+	for head, isOwn := range map[string]bool{own: true, other: false} {
+		signed := sign(head)
+		p, err := parse(signed)
+		if err != nil || p.own != isOwn {
+			t.Fatalf("%s: own %v, %v", head, p.own, err)
+		}
+		r, err := v.Verify(signed, issued)
+		if want, _ := v.Verify([]byte(token), issued); err != nil || !cmp.Equal(r, want) {
+			t.Errorf("%s: %+v, %v", head, r, err)
+		}
+		for i := range signed {
+			changed := bytes.Clone(signed)
+			if changed[i] ^= 1; changed[i] == '.' {
+				continue
+			}
+			if _, err := v.Verify(changed, issued); err == nil {
+				t.Fatalf("%s: byte %d changed and believed", head, i)
+			}
+		}
+		short := signed[:bytes.LastIndexByte(signed, '.')]
+		if _, err := v.Verify(append(bytes.Clone(short), ".AAAA"...), issued); !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: short signature: %v", head, err)
+		}
+	}
+	for _, head := range []string{
+		`{"alg":"EdDSA","kid":"` + testSigner.KID + `","typ":"secevent+jwt","crit":["x"]}`,
+		`{"alg":"EdDSA","kid":"a\u0041","typ":"secevent+jwt"}`, `{"alg":"EdDSA","kid":"","typ":"secevent+jwt"}`,
+		`{"alg":"EdDSA","kid":"x"}`, `{"alg":"none","kid":"x","typ":"secevent+jwt"}`,
+	} {
+		if _, ok := ownHeader([]byte(head)); ok {
+			t.Errorf("%s passes for ours", head)
+		}
+		if _, err := v.Verify(sign(head), issued); err == nil {
+			t.Errorf("%s is believed", head)
+		}
+	}
 }
 
 func BenchmarkSign(b *testing.B) {

@@ -63,9 +63,9 @@ func (v Verifier) Timely(token []byte, r Revocation, now time.Time) error {
 	if err := r.Timely(now); err != nil {
 		return err
 	}
-	h, err := parseHeader(token)
+	p, err := parse(token)
 	if err == nil {
-		err = v.Keys[h.KeyID].ended(now)
+		err = v.Keys[p.header.KeyID].ended(now)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot verify token %q: %w", r.ID, err)
@@ -147,10 +147,11 @@ func (v Verifier) open(token []byte, typ string) (payload []byte, key PublicKey,
 	if len(token) > MaxToken {
 		return nil, key, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(token))
 	}
-	h, err := parseHeader(token)
+	p, err := parse(token)
 	if err != nil {
 		return nil, key, err
 	}
+	h := p.header
 	if h.Type != typ {
 		return nil, key, fmt.Errorf("%w: %q", ErrType, h.Type)
 	}
@@ -160,6 +161,12 @@ func (v Verifier) open(token []byte, typ string) (payload []byte, key PublicKey,
 	key, ok := v.Keys[h.KeyID]
 	if !ok || len(key.Key) != ed25519.PublicKeySize {
 		return nil, key, fmt.Errorf("%w: %q", ErrUnknownKey, h.KeyID)
+	}
+	if p.own {
+		if !ed25519.Verify(key.Key, p.signed, p.signature) {
+			return nil, key, fmt.Errorf("%w: token signed by %q", ErrSignature, h.KeyID)
+		}
+		return p.payload, key, nil
 	}
 	jws, err := jose.ParseSignedCompact(string(token), []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil {
@@ -172,31 +179,58 @@ func (v Verifier) open(token []byte, typ string) (payload []byte, key PublicKey,
 	return payload, key, nil
 }
 
-// parseHeader reads the first of three parts, all of which must be canonical base64url:
-// otherwise several tokens would carry one signature.
-func parseHeader(token []byte) (header, error) {
-	var h header
+// parsed is a token in its parts, of which nothing is believed yet.
+type parsed struct {
+	header             header
+	own                bool   // the header is written as ours is, to the byte: there is nothing else in it
+	signed             []byte // the first two parts, as they came
+	payload, signature []byte
+}
+
+// parse takes apart the three parts, all of which must be canonical base64url: otherwise several tokens would
+// carry one signature.
+func parse(token []byte) (parsed, error) {
+	var p parsed
 	parts := bytes.SplitN(token, []byte("."), 4)
 	if len(parts) != 3 {
-		return h, fmt.Errorf("%w: not three parts", ErrMalformed)
+		return p, fmt.Errorf("%w: not three parts", ErrMalformed)
 	}
-	var first []byte
-	for i, p := range parts {
-		b, err := decodeCanonical(p)
+	var decoded [3][]byte
+	for i, part := range parts {
+		b, err := decodeCanonical(part)
 		if err != nil {
-			return h, fmt.Errorf("%w: part %d: %w", ErrMalformed, i+1, err)
+			return p, fmt.Errorf("%w: part %d: %w", ErrMalformed, i+1, err)
 		}
-		if i == 0 {
-			first = b
-		}
+		decoded[i] = b
 	}
-	d := json.NewDecoder(bytes.NewReader(first))
+	p.signed, p.payload, p.signature = token[:len(parts[0])+1+len(parts[1])], decoded[1], decoded[2]
+	if p.header, p.own = ownHeader(decoded[0]); p.own {
+		return p, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(decoded[0]))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&h); err != nil {
-		return h, fmt.Errorf("%w: header: %w", ErrMalformed, err)
+	if err := d.Decode(&p.header); err != nil {
+		return p, fmt.Errorf("%w: header: %w", ErrMalformed, err)
 	}
-	return h, nil
+	return p, nil
 }
+
+// ownHeader reads a header that is written as our signer writes it, which most are, and needs no JSON for it.
+func ownHeader(b []byte) (header, bool) {
+	rest, ok := bytes.CutPrefix(b, []byte(`{"alg":"EdDSA","kid":"`))
+	if !ok {
+		return header{}, false
+	}
+	kid, rest, _ := bytes.Cut(rest, []byte(`","typ":"`))
+	typ, ok := bytes.CutSuffix(rest, []byte(`"}`))
+	// What could be an escape in JSON, or end a string, is for the decoder.
+	if !ok || !isPlain(string(kid)) || bytes.ContainsFunc(typ, notInType) {
+		return header{}, false
+	}
+	return header{Algorithm: string(jose.EdDSA), KeyID: string(kid), Type: string(typ)}, true
+}
+
+func notInType(c rune) bool { return !(c >= 'a' && c <= 'z' || c == '+' || c == '-') }
 
 func decodeCanonical(p []byte) ([]byte, error) {
 	// The decoder skips line ends even where it is strict.
