@@ -16,11 +16,10 @@ const overCore uint64 = 0
 
 var errSubject = errors.New("token on another target's subject")
 
-func (g *Guard) hear(m *nats.Msg) { g.take(m.Subject, m.Data, overCore) }
+func (g *Guard) hear(m *nats.Msg) { g.receive(m.Subject, m.Data, overCore) }
 
-// take verifies a message, applies it, and acknowledges it once it is enforced.
-func (g *Guard) take(subject string, token []byte, sequence uint64) {
-	now := g.clock()
+// take verifies a message that came at now, applies it, and acknowledges it once it is enforced.
+func (g *Guard) take(subject string, token []byte, sequence uint64, now time.Time) {
 	verifier := g.verifier.Load()
 	r, err := verifier.Genuine(token)
 	if errors.Is(err, revoke.ErrUnknownKind) {
@@ -77,7 +76,7 @@ const (
 	superseded
 )
 
-// apply puts r in force and cancels the calls in flight that it stops.
+// apply puts r, which came at now, in force and cancels the calls in flight that it stops.
 //
 // One at a time: a message comes over core NATS and from the stream, and the one that finds
 // the other's work begun must not acknowledge it before it is finished.
@@ -92,7 +91,7 @@ func (g *Guard) apply(r revoke.Revocation, now time.Time) (result, int) {
 	if e.verdict != Deny {
 		return applied, 0
 	}
-	stopped := g.inflight.stop(k, e, now.UnixNano())
+	stopped := g.inflight.stop(k, e, g.clock().UnixNano())
 	g.counters.cancelled.Add(uint64(stopped))
 	return applied, stopped
 }

@@ -56,7 +56,7 @@ func TestTheBoundHoldsAtRealIntervals(t *testing.T) {
 	testBound(t, real, *boundReal)
 }
 
-func testBound(t *testing.T, p pace, seeds int) {
+func testBound(t testing.TB, p pace, seeds int) []exposure {
 	var all []exposure
 	stalled := time.Duration(0)
 	for done := 0; done < seeds; done += p.together {
@@ -81,14 +81,35 @@ func testBound(t *testing.T, p pace, seeds int) {
 			}
 		}
 		if t.Failed() {
-			return
+			return nil
 		}
 	}
 	slices.SortFunc(all, func(a, b exposure) int { return int(a.allowed - b.allowed) })
 	worst := all[len(all)-1]
 	t.Logf("%d seeds, %d revocations: allowed p50 %v, p99 %v, worst %v (seed %d); bound %v; the machine stood still for up to %v of it", seeds, len(all),
 		all[len(all)/2].allowed, all[len(all)*99/100].allowed, worst.allowed, worst.seed, p.bound(), stalled)
+	return all
 }
+
+// BenchmarkGuardBound is for how long guards behind a faulty network allow an agent after the stream has its
+// revocation, over -bound.seeds runs, and how much of the bound the longest time is. The test of the same name's
+// promise fails where it is more than that.
+func BenchmarkGuardBound(b *testing.B) {
+	for b.Loop() {
+		all := testBound(b, quick, *boundSeeds)
+		if b.Failed() {
+			return
+		}
+		worst := all[len(all)-1].allowed
+		b.ReportMetric(milliseconds(all[len(all)/2].allowed), "ms/p50")
+		b.ReportMetric(milliseconds(all[len(all)*99/100].allowed), "ms/p99")
+		b.ReportMetric(milliseconds(worst), "ms/worst")
+		b.ReportMetric(float64(worst)/float64(quick.bound()), "x-bound")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // exposure is how long an agent was allowed after the stream had its revocation.
 type exposure struct {
@@ -99,7 +120,7 @@ type exposure struct {
 
 // world is a server with two publishers that send heartbeats, and who kills.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	p    pace
 	rig  *rig
 	stop context.CancelFunc
@@ -109,7 +130,7 @@ type world struct {
 	stalls []stall
 }
 
-func newWorld(t *testing.T, p pace, restarts bool) *world {
+func newWorld(t testing.TB, p pace, restarts bool) *world {
 	w := &world{t: t, p: p, rig: newRig(t, 0)}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop = cancel

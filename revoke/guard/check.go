@@ -94,6 +94,7 @@ func (g *Guard) decide(c *Call) Decision {
 			return Decision{Verdict: Deny, Reason: reason}
 		}
 	}
+	g.verifyBefore(c)
 	if g.set.size.Load() == 0 {
 		return Decision{}
 	}

@@ -1,14 +1,17 @@
 package guard
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 )
 
 // Digest names the revocations in force: two guards that serve the same tenants and heard
-// the same messages, in whatever order and however often, have the same digest. It walks
-// the set.
+// the same messages, in whatever order and however often, have the same digest. It verifies what waits
+// for that, and walks the set.
 func (g *Guard) Digest() string {
+	// Without an end of the context there is no error.
+	_ = g.verifyAll(context.Background())
 	var sum [sha256.Size]byte
 	now := g.clock().UnixNano()
 	g.set.each(func(e *entry) {

@@ -23,7 +23,7 @@ func (g *Guard) Deafen() {
 }
 
 // Take is a message over core NATS.
-func (g *Guard) Take(subject, token string) { g.take(subject, []byte(token), overCore) }
+func (g *Guard) Take(subject, token string) { g.receive(subject, []byte(token), overCore) }
 
 func (g *Guard) MarkRead()   { g.read(g.since()) }
 func (g *Guard) CheckStale() { g.checkStale() }
@@ -89,7 +89,7 @@ func WriteFile(path string, known time.Time, records ...revoke.Record) error {
 	}
 	w := newFileWriter(f, known)
 	for _, r := range records {
-		w.add(kept{r.Until.UnixNano(), revoke.ElementOf(r.Revocation), revoke.Subject(r.Revocation), r.SET})
+		w.add(kept{r.Until.UnixNano(), revoke.ElementOf(r.Revocation), revoke.Subject(r.Revocation), []byte(r.SET)})
 	}
 	return errors.Join(w.close(), f.Close())
 }

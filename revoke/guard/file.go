@@ -39,7 +39,7 @@ type kept struct {
 	until   int64 // ns
 	element [sha256.Size]byte
 	subject string
-	token   string
+	token   []byte
 }
 
 // fileWriter writes the lines of a file.
@@ -146,7 +146,7 @@ func parseKept(line string) (kept, bool) {
 	if len(words) != 4 {
 		return kept{}, false
 	}
-	k := kept{subject: words[2], token: words[3]}
+	k := kept{subject: words[2], token: []byte(words[3])}
 	element, err := hex.DecodeString(words[1])
 	if err != nil || copy(k.element[:], element) != len(k.element) || len(element) != len(k.element) {
 		return kept{}, false

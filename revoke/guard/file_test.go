@@ -21,14 +21,14 @@ func fileOf(t testing.TB, kepts ...kept) []byte {
 }
 
 func sampleFile(t testing.TB) []byte {
-	return fileOf(t, kept{until: 5, element: [32]byte{1}, subject: "estop.v1.revoke.acme.agent.a", token: "a.b.c"},
-		kept{until: 6, element: [32]byte{2}, subject: "estop.v1.revoke.acme.agent.b", token: "d.e.f"})
+	return fileOf(t, kept{until: 5, element: [32]byte{1}, subject: "estop.v1.revoke.acme.agent.a", token: []byte("a.b.c")},
+		kept{until: 6, element: [32]byte{2}, subject: "estop.v1.revoke.acme.agent.b", token: []byte("d.e.f")})
 }
 
 func TestAFileIsReadBack(t *testing.T) {
 	var got []kept
 	known, err := readFile(bytes.NewReader(sampleFile(t)), func(k kept) { got = append(got, k) })
-	if err != nil || known.UnixNano() != 1_800_000_000_123_456_789 || len(got) != 2 || got[1].token != "d.e.f" || got[0].element != [32]byte{1} {
+	if err != nil || known.UnixNano() != 1_800_000_000_123_456_789 || len(got) != 2 || string(got[1].token) != "d.e.f" || got[0].element != [32]byte{1} {
 		t.Errorf("%+v, %v, %v", got, known, err)
 	}
 }

@@ -108,6 +108,8 @@ func (f *follower) interrupted(ctx context.Context, status <-chan nats.Status) b
 		if err := f.read(ctx); err != nil {
 			f.failed(ctx, err)
 		}
+		// Where the reading failed, too: what is on disk waits.
+		_ = f.g.verifyAll(ctx)
 	}()
 	select {
 	case <-done:
@@ -134,8 +136,8 @@ func (f *follower) read(ctx context.Context) error {
 		}
 	}
 	f.g.read(began)
-	if beat == nil {
-		return nil
+	if err := f.g.verifyAll(ctx); err != nil || beat == nil {
+		return err
 	}
 	switch p.settle(beat, issued) {
 	case same:
@@ -172,12 +174,20 @@ func (f *follower) resync(ctx context.Context, now time.Duration, beat *revoke.B
 // there; what is in force stays so.
 func (f *follower) readAll(ctx context.Context) error {
 	p := &f.g.pulse
+	// What waits from before is of no reading from the start.
+	if err := f.g.verifyAll(ctx); err != nil {
+		return err
+	}
 	p.begin()
 	for _, filter := range f.g.filters() {
 		if err := f.readFrom(ctx, filter, 1); err != nil {
 			p.abandon()
 			return err
 		}
+	}
+	if err := f.g.verifyAll(ctx); err != nil {
+		p.abandon()
+		return err
 	}
 	p.finish()
 	f.again = false
@@ -215,13 +225,35 @@ func (f *follower) failed(ctx context.Context, err error) {
 // read notes that all there is was read, by a reading that began at a time.
 func (g *Guard) read(began time.Duration) {
 	g.pulse.known(began)
-	g.blocked.And(^notSynced)
 	g.checkStale()
-	if !g.Synced() {
-		close(g.synced)
-		g.log.Info("synced", "guard", g.o.Name, "active", g.set.size.Load())
+	if g.open() {
+		g.log.Info("synced", "guard", g.o.Name, "active", g.set.size.Load(), "to_verify", g.unverified.left.Load())
 	}
 }
+
+// open ends that calls fail closed because nothing was read, and reports whether this was the first reading.
+func (g *Guard) open() bool {
+	g.aging.Lock()
+	defer g.aging.Unlock()
+	g.blocked.And(^notSynced)
+	if g.Synced() {
+		return false
+	}
+	close(g.synced)
+	return true
+}
+
+// shut makes calls fail closed until all is read, if it was not read yet.
+func (g *Guard) shut() {
+	g.aging.Lock()
+	defer g.aging.Unlock()
+	if !g.Synced() {
+		g.blocked.Or(notSynced)
+	}
+}
+
+// complete reports whether all that the stream held was read and is in force.
+func (g *Guard) complete() bool { return g.Synced() && g.unverified.none() }
 
 // latest returns the latest heartbeat, or nil, and when it was issued.
 func (p *pulse) latest() (*revoke.Beat, time.Duration) {

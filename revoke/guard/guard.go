@@ -81,9 +81,10 @@ type Guard struct {
 	seed    maphash.Seed
 	tenants map[string]struct{} // nil: all
 
-	set      set
-	inflight inflightIndex
-	counters counters
+	set        set
+	unverified unverified
+	inflight   inflightIndex
+	counters   counters
 
 	verifier   atomic.Pointer[revoke.Verifier]
 	rekeyed    atomic.Bool // all is to be read again, by other keys
@@ -107,7 +108,7 @@ type Guard struct {
 	subs    []*nats.Subscription
 	stopped bool
 
-	synced chan struct{} // closed after the first complete reading
+	synced chan struct{} // closed when the first complete reading has all messages
 	done   sync.WaitGroup
 }
 
@@ -172,6 +173,7 @@ func newGuard(o Options) (*Guard, error) {
 	g.born = g.clock()
 	g.inflight.init()
 	g.pulse.init(o)
+	g.pulse.verified = g.unverified.none
 	g.state.init(o.File)
 	g.reporter.init(o)
 	return g, nil
@@ -281,7 +283,8 @@ func (g *Guard) unsubscribe() {
 	g.subs = nil
 }
 
-// Synced reports whether the active set was loaded.
+// Synced reports whether the active set was loaded: from then on every call is answered by all of it.
+// Signatures of what no call has met yet may still be to verify.
 func (g *Guard) Synced() bool {
 	select {
 	case <-g.synced:

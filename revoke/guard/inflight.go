@@ -36,6 +36,8 @@ func (g *Guard) Begin(ctx context.Context, c *Call) (context.Context, *InFlight,
 	ctx, cancel := context.WithCancelCause(ctx)
 	f := &InFlight{g: g, call: *c, cancel: cancel}
 	f.call.Chain = slices.Clone(c.Chain)
+	// What is verified for it now finds no call in flight that has not begun.
+	g.verifyBefore(c)
 	// It is in the index before the check: a revocation that arrives meanwhile is either
 	// in the set when the check reads it, or finds the call here.
 	f.enter()
@@ -174,6 +176,14 @@ func (s *inflightShard) remove(n *node) {
 	default:
 		delete(s.heads, n.hash)
 	}
+}
+
+// has reports whether a call in flight has a name of this hash.
+func (x *inflightIndex) has(hash uint64) bool {
+	s := x.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heads[hash] != nil
 }
 
 // stop cancels the calls in flight that e matches and returns how many.

@@ -32,15 +32,18 @@ type state struct {
 	saved  atomic.Uint64
 	errors atomic.Uint64
 
-	loaded time.Time   // until when what was on disk at the start was all there is
-	broken atomic.Bool // what was there at the start is not to be copied
+	known   time.Time   // until when what the file says is all there is
+	broken  atomic.Bool // what was there at the start is not to be copied
+	doubted atomic.Bool // something in it was not what it said
 
 	mu      sync.Mutex
-	pending map[string]kept // by NATS subject: what came since it was written
+	pending map[string]kept     // by NATS subject: what came since it was written
+	wrong   map[string]struct{} // tokens in the file that are not to be copied
 }
 
 func (s *state) init(file string) {
 	s.file, s.wake, s.pending = file, make(chan struct{}, 1), make(map[string]kept)
+	s.wrong = make(map[string]struct{})
 }
 
 // add notes a message to be written.
@@ -48,7 +51,7 @@ func (s *state) add(r revoke.Revocation, token []byte) {
 	if s.file == "" {
 		return
 	}
-	k := kept{until: r.Until.UnixNano(), element: revoke.ElementOf(r), subject: revoke.Subject(r), token: string(token)}
+	k := kept{until: r.Until.UnixNano(), element: revoke.ElementOf(r), subject: revoke.Subject(r), token: token}
 	s.mu.Lock()
 	s.pending[k.subject] = k
 	s.mu.Unlock()
@@ -77,7 +80,7 @@ func (s *state) giveBack(pending map[string]kept) {
 	}
 }
 
-// load puts in force what is on disk. Signatures are verified again, so nobody can plant anything.
+// load takes what is on disk. Signatures are verified again, if later, so nobody can plant anything.
 // A file that is broken is no file: the guard fails closed until it has heard from the stream, but
 // what in it is genuine counts.
 func (g *Guard) load() {
@@ -93,12 +96,12 @@ func (g *Guard) load() {
 	if err != nil {
 		g.state.errors.Add(1)
 		g.state.broken.Store(true)
-		g.blocked.Or(notSynced)
+		g.shut()
 		g.log.Error("cannot use what is on disk: closed until the stream is read; remove the file if this goes on",
 			"guard", g.o.Name, "file", g.o.File, "error", err)
 		return
 	}
-	g.state.loaded = known
+	g.state.known = known
 	age := max(0, g.clock().Sub(known))
 	if g.clock().Before(known.Add(-revoke.MaxSkew)) {
 		age = math.MaxInt64 / 2 // somebody has set a clock: how old it is cannot be said
@@ -109,24 +112,35 @@ func (g *Guard) load() {
 		g.blocked.And(^notSynced)
 		g.checkStale()
 	}
-	g.log.Info("loaded from disk", "guard", g.o.Name, "file", g.o.File, "active", g.set.size.Load(), "age", age)
+	g.log.Info("loaded from disk", "guard", g.o.Name, "file", g.o.File, "active", g.set.size.Load(),
+		"to_verify", g.unverified.left.Load(), "age", age)
 }
 
-// loadFrom verifies on all processors, which is what takes the time.
+// loadFrom verifies the first messages and those that cannot wait on all processors, and lets the others wait.
 func (g *Guard) loadFrom(f *os.File) (time.Time, error) {
+	now := g.clock()
 	messages := make(chan kept, 256)
 	var workers sync.WaitGroup
 	var wrong atomic.Uint64
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for k := range messages {
-				if !g.restore(k) {
+				if !g.restore(k, now) {
 					wrong.Add(1)
 				}
 			}
 		})
 	}
-	known, err := readFile(f, func(k kept) { messages <- k })
+	n := 0
+	known, err := readFile(f, func(k kept) {
+		if n++; k.until <= now.UnixNano() {
+			return
+		}
+		m := revoke.StreamMessage{Subject: k.subject, Token: k.token}
+		if n <= manyMessages || !g.postpone(m, &k) {
+			messages <- k
+		}
+	})
 	close(messages)
 	workers.Wait()
 	if err == nil && wrong.Load() > 0 {
@@ -136,13 +150,12 @@ func (g *Guard) loadFrom(f *os.File) (time.Time, error) {
 }
 
 // restore puts one message in force and reports whether it was what it said.
-func (g *Guard) restore(k kept) bool {
-	now := g.clock()
+func (g *Guard) restore(k kept, now time.Time) bool {
 	if k.until <= now.UnixNano() {
 		return true
 	}
 	verifier := g.verifier.Load()
-	r, err := verifier.Genuine([]byte(k.token))
+	r, err := verifier.Genuine(k.token)
 	if err != nil && !errors.Is(err, revoke.ErrUnknownKind) {
 		g.refuse(k.subject, err)
 		return false
@@ -151,10 +164,37 @@ func (g *Guard) restore(k kept) bool {
 		g.refuse(k.subject, errSubject)
 		return false
 	}
-	if verifier.Timely([]byte(k.token), r, now) == nil {
+	if verifier.Timely(k.token, r, now) == nil {
 		g.apply(r, now)
 	}
 	return true
+}
+
+// restoreLate is restore for a message that waited.
+func (g *Guard) restoreLate(k kept, came time.Time) {
+	if g.restore(k, came) {
+		return
+	}
+	g.state.leaveOut(k.token)
+	if g.state.doubted.CompareAndSwap(false, true) {
+		g.state.errors.Add(1)
+		g.log.Error("something on disk is not what it says: closed until the stream is read", "guard", g.o.Name,
+			"file", g.o.File, "nats_subject", k.subject)
+	}
+	g.shut()
+}
+
+func (s *state) leaveOut(token []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrong[string(token)] = struct{}{}
+}
+
+func (s *state) leftOut(token []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.wrong[string(token)]
+	return ok
 }
 
 // keep writes what changes until ctx ends, and then once more.
@@ -186,7 +226,7 @@ func (g *Guard) keep(ctx context.Context) {
 
 // touch writes anew until when what the file says is known to be all there is.
 func (g *Guard) touch() {
-	if !g.Synced() {
+	if !g.complete() {
 		return
 	}
 	f, err := os.OpenFile(g.o.File, os.O_WRONLY, 0)
@@ -204,17 +244,19 @@ func (g *Guard) touch() {
 	}
 }
 
-// knownAt is the moment at which what the guard knows was all there is.
+// knownAt is the moment at which what the guard has put in force was all there is. It is for the goroutine that writes.
 func (g *Guard) knownAt() time.Time {
-	if !g.Synced() {
-		return g.state.loaded
+	at := g.clock().Add(-g.pulse.age(g.since()))
+	// Looked at afterwards: a reading lets its messages wait before it makes the knowledge younger.
+	if g.complete() {
+		g.state.known = at
 	}
-	return g.clock().Add(-g.pulse.age(g.since()))
+	return g.state.known
 }
 
 // save replaces the file at once: whoever reads it finds the old one or the new one.
 func (g *Guard) save() {
-	if g.state.broken.Load() && !g.Synced() {
+	if g.state.broken.Load() && !g.complete() {
 		return // what is genuine in it is all there is for another start
 	}
 	pending := g.state.take()
@@ -262,7 +304,7 @@ func (g *Guard) copyFile(w *fileWriter, pending map[string]kept, now time.Time) 
 	defer old.Close()
 	// A broken file gives what comes before the break.
 	_, _ = readFile(old, func(k kept) {
-		if _, newer := pending[k.subject]; !newer && k.until > now.UnixNano() && !g.pulse.replaced(k) {
+		if _, newer := pending[k.subject]; !newer && k.until > now.UnixNano() && !g.pulse.replaced(k) && !g.state.leftOut(k.token) {
 			w.add(k)
 		}
 	})

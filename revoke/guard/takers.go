@@ -12,7 +12,8 @@ import (
 // their signatures that take the time of whoever joins late.
 const manyMessages = 64
 
-// takers verify and apply the messages of one reading. Those of one target stay in order.
+// takers take the messages of one reading. Those of one target stay in order. The first ones are verified at once,
+// which is all of them where a reading only brings what is new; of the others those that cannot wait.
 type takers struct {
 	g     *Guard
 	n     int
@@ -22,7 +23,10 @@ type takers struct {
 
 func (t *takers) take(m revoke.StreamMessage) {
 	if t.n++; t.n <= manyMessages {
-		t.g.take(m.Subject, m.Token, m.Sequence)
+		t.g.receive(m.Subject, m.Token, m.Sequence)
+		return
+	}
+	if t.g.postpone(m, nil) {
 		return
 	}
 	if t.lines == nil {
@@ -38,13 +42,13 @@ func (t *takers) start() {
 		t.lines[i] = line
 		t.done.Go(func() {
 			for m := range line {
-				t.g.take(m.Subject, m.Token, m.Sequence)
+				t.g.receive(m.Subject, m.Token, m.Sequence)
 			}
 		})
 	}
 }
 
-// wait returns when all that was taken is in force.
+// wait returns when all that was taken is in force, or waits to be verified.
 func (t *takers) wait() {
 	for _, line := range t.lines {
 		close(line)

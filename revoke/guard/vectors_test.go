@@ -103,7 +103,7 @@ func (s vectorStep) play(t *testing.T, g *Guard) outcome {
 	before := g.Stats()
 	switch {
 	case s.Message != nil:
-		g.take(s.Message.Subject, []byte(s.Message.Token), s.Message.Sequence)
+		g.take(s.Message.Subject, []byte(s.Message.Token), s.Message.Sequence, g.clock())
 		return happened(before, g.Stats())
 	case s.Beat != "":
 		g.HearBeat(s.Beat)
