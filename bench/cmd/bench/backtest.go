@@ -8,7 +8,7 @@ import (
 )
 
 // titles are those of the results, by the name of their file.
-var titles = map[string]string{"spine": "Speed and memory", "backtest": "Backtests"}
+var titles = map[string]string{"spine": "Speed and memory", "backtest": "Backtests", "guard": "The kill switch"}
 
 // results is the name of the file that the suite's figures go to.
 func (s *suite) results() string { return cmp.Or(s.file, "spine") }

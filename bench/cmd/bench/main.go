@@ -1,6 +1,6 @@
 // Command bench runs the benchmarks behind the figures that the project claims for speed
 // and memory, and writes them into bench/results: spine.json and spine.md, backtest.json and
-// backtest.md. docs/benchmarks.md says what each figure means.
+// backtest.md, guard.json and guard.md. docs/benchmarks.md says what each figure means.
 package main
 
 import (

@@ -15,7 +15,8 @@ type suite struct {
 	time    string // -benchtime
 	count   int
 	figures []figure
-	file    string // of the results; empty: spine
+	file    string   // of the results; empty: spine
+	flags   []string // of the package's own
 }
 
 // figure is the median of what a benchmark reports.
@@ -33,7 +34,7 @@ func (s *suite) args() []string {
 	if s.oneCore() {
 		args = append(args, "-cpu", "1")
 	}
-	return append(args, s.pkg)
+	return append(append(args, s.pkg), s.flags...)
 }
 
 // oneCore says whether a suite measures work; the others measure engines that run beside.
@@ -56,7 +57,7 @@ func (s *suite) command() string {
 // noAllocation lets a table grow now and then, and nothing be allocated call by call.
 const noAllocation = 0.001
 
-var suites = []suite{
+var suites = append([]suite{
 	{
 		name: "detect", pkg: "./pipeline/shard", bench: "^BenchmarkDetect$", time: "2s", count: 5,
 		figures: []figure{
@@ -85,16 +86,6 @@ var suites = []suite{
 		},
 	},
 	{
-		name: "guard", pkg: "./revoke/guard", bench: "^BenchmarkCheck(AllKinds)?$", time: "0.3s", count: 5,
-		figures: []figure{
-			{name: "guard check of an innocent agent, 1,000,000 revocations", bench: "BenchmarkCheck/1000000/innocent", unit: "ns/check", as: "ns"},
-			{name: "guard check of a revoked agent, 1,000,000 revocations", bench: "BenchmarkCheck/1000000/revoked", unit: "ns/check", as: "ns"},
-			{name: "guard check beside a map look-up, innocent agent", bench: "BenchmarkCheck/1000000/innocent", unit: "ratio", as: "times", goal: report.AtMost(2)},
-			{name: "guard check beside a map look-up, revoked agent", bench: "BenchmarkCheck/1000000/revoked", unit: "ratio", as: "times", goal: report.AtMost(2)},
-			{name: "guard check, all scopes and a chain, allocations", bench: "BenchmarkCheckAllKinds", unit: "allocs/op", as: "for each check", goal: report.AtMost(0)},
-		},
-	},
-	{
 		name: "memory", pkg: "./pipeline/shard", bench: "^BenchmarkMemory$", time: "1x", count: 1,
 		figures: []figure{
 			{name: "memory of an idle agent", bench: "BenchmarkMemory/idle", unit: "B/agent", as: "bytes", goal: report.AtMost(1024)},
@@ -108,4 +99,4 @@ var suites = []suite{
 		},
 	},
 	backtest,
-}
+}, guard...)
