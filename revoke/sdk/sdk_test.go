@@ -78,7 +78,7 @@ func TestPythonStopsWhatIsKilled(t *testing.T) {
 // service is a program in another language with a guard in it.
 type service struct {
 	t   *testing.T
-	in  io.Writer
+	in  io.WriteCloser
 	out *bufio.Scanner
 }
 
@@ -88,6 +88,9 @@ func (s service) order(text string) {
 		s.t.Fatal(err)
 	}
 }
+
+// close ends the service in good order.
+func (s service) close() { s.in.Close() }
 
 func (s service) says(want string) {
 	s.t.Helper()
@@ -209,7 +212,7 @@ func serve(t *testing.T, c *exec.Cmd) service {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stuck := time.AfterFunc(50*time.Second, func() { c.Process.Kill() })
+	stuck := time.AfterFunc(3*time.Minute, func() { c.Process.Kill() })
 	t.Cleanup(func() {
 		in.Close()
 		err := c.Wait()

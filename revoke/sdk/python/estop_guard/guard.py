@@ -20,6 +20,7 @@ from .active import Call, Decision
 from .core import Core
 from .jws import Keys
 from .names import ACK_PREFIX, BEAT_SUBJECT, REVOKE_PREFIX, token
+from .report import Reporter
 from .revocation import Revocation
 
 _DIRECT_GET = "$JS.API.DIRECT.GET.ESTOP_REVOKE"
@@ -38,19 +39,23 @@ class Revoked(Exception):
 class Guard:
     """Answers for calls. Make it with connect; it belongs to the event loop that made it."""
 
-    def __init__(self, nc: Client, core: Core, name: str, poll: float) -> None:
+    def __init__(self, nc: Client, core: Core, name: str, poll: float, report: Reporter) -> None:
         self._nc, self.core, self.name, self._poll = nc, core, name, poll
+        self._reporter, self._loop, self._reporting = report, asyncio.get_running_loop(), report.every > 0
+        self._denied: dict[str, int] = {}  # id of which the first denied call is told: its end
         self._wake, self._synced, self._again = asyncio.Event(), asyncio.Event(), False
         self._next: dict[str, int] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
     async def connect(cls, servers: str | list[str], keys: Keys | str | Path, name: str, *, tenants: Iterable[str] = (),
                       max_stale: float = 0, fail_closed_until_synced: bool = False, poll: float = 2.0,
-                      **nats_options: Any) -> Guard:
+                      report: float = 10.0, version: str = "", **nats_options: Any) -> Guard:
         """Connects and begins to follow. tenants are those whose calls come here; none: all of them.
 
-        max_stale is how many seconds old the guard's knowledge may be before it denies all calls; 0: never."""
+        max_stale is how many seconds old the guard's knowledge may be before it denies all calls; 0: never.
+        report is every how many seconds the register of guards hears of it, 0: never; version is what the
+        report calls the program that it is in."""
         if not isinstance(keys, Keys):
             keys = Keys.parse(Path(keys).read_bytes())
         core = Core(keys, tenants, max_stale=max_stale, fail_closed_until_synced=fail_closed_until_synced)
@@ -63,13 +68,15 @@ class Guard:
 
         nc = await nats.connect(servers, max_reconnect_attempts=-1, reconnected_cb=reconnected,
                                 **{"reconnect_time_wait": 0.2, "name": name, **nats_options})
-        guard = cls(nc, core, name, poll)
+        guard = cls(nc, core, name, poll, Reporter(core, name, report, version))
         again.append(guard)
         for subject in guard._filters():
             await nc.subscribe(subject, cb=guard._hear)
         await nc.subscribe(BEAT_SUBJECT, cb=guard._hear_beat)
         await nc.flush()
-        guard._task = asyncio.create_task(guard._follow())
+        guard._tasks.append(asyncio.create_task(guard._follow()))
+        if guard._reporting:
+            guard._tasks.append(asyncio.create_task(guard._report()))
         return guard
 
     async def synced(self) -> None:
@@ -77,14 +84,23 @@ class Guard:
         await self._synced.wait()
 
     async def close(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._reporting and self._nc.is_connected:
+            await self._say("bye")
+            await self._nc.flush()
         await self._nc.close()
 
     def check(self, call: Call) -> Decision:
         """Answers for one call. Do not cache the answer: it would outlive the kill."""
-        return self.core.check(call)
+        decision = self.core.check(call)
+        r = decision.revocation
+        if self._reporting and r is not None and decision.verdict == "deny" and r.id not in self._denied:
+            self._denied[r.id] = r.until
+            at = time.time_ns()
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._acknowledge(r, 0, denied_at=at)))
+        return decision
 
     @asynccontextmanager
     async def begin(self, call: Call) -> AsyncIterator[Decision]:
@@ -101,6 +117,7 @@ class Guard:
 
         # It is watched before the check, so that nothing falls between.
         end = self.core.watch(call, stop)
+        self._reporter.in_flight += 1
         try:
             decision = self.check(call)
             if decision.verdict == "deny":
@@ -113,6 +130,7 @@ class Guard:
                 raise Revoked(Decision("deny", killed[0].reason, killed[0])) from None
             raise
         finally:
+            self._reporter.in_flight -= 1
             end()
 
     def _filters(self) -> list[str]:
@@ -132,15 +150,41 @@ class Guard:
             await asyncio.sleep(0)  # calls in flight are cancelled before the word is given
             await self._acknowledge(r, stopped)
 
-    async def _acknowledge(self, r: Revocation, stopped: int) -> None:
-        at = time.time_ns()
-        ack = {"revocation": r.id, "guard": self.name, "tenant": r.tenant, "cancelled": stopped,
-               "applied_at": datetime.fromtimestamp(at / 1e9, UTC).isoformat(), "latency_ns": at - r.issued_at}
+    async def _acknowledge(self, r: Revocation, stopped: int, denied_at: int = 0) -> None:
+        """Tells that r is in force, or when it denied its first call."""
+        at = denied_at or time.time_ns()
+        when = datetime.fromtimestamp(at / 1e9, UTC).isoformat()
+        ack: dict[str, Any] = {"revocation": r.id, "guard": self.name, "tenant": r.tenant, "cancelled": stopped,
+                               "applied_at": when, "latency_ns": at - r.issued_at}
+        if denied_at:
+            ack["first_denied_at"] = when
         try:
             await self._nc.publish(f"{ACK_PREFIX}.{token(self.name)}", json.dumps(ack).encode())
         except Exception as e:  # who publishes hears of it by the missing word
             self.core.counts["ack errors"] += 1
             log.error("%s: cannot acknowledge %s: %s", self.name, r.id, e)
+
+    async def _report(self) -> None:
+        """Says hello, and every while that the guard goes on; once more when it is synced."""
+        await self._say("hello")
+        synced = self._synced.is_set()
+        while True:
+            if synced:
+                await asyncio.sleep(self._reporter.every)
+            else:
+                try:
+                    await asyncio.wait_for(self._synced.wait(), self._reporter.every)
+                    synced = True
+                except TimeoutError:
+                    pass
+            await self._say("here")
+
+    async def _say(self, kind: str) -> None:
+        try:
+            report = self._reporter.report(kind, self._synced.is_set())
+            await self._nc.publish(self._reporter.subject, json.dumps(report).encode())
+        except Exception as e:  # the register notices that no more reports come
+            log.warning("%s: cannot report: %s", self.name, e)
 
     async def _hear_beat(self, msg: Msg) -> None:
         if self.core.hear_beat(msg.data) in ("differs", "behind"):
@@ -160,6 +204,7 @@ class Guard:
             if time.monotonic() - swept > 60:
                 swept = time.monotonic()
                 self.core.active.sweep(self.core.clock())
+                self._denied = {k: until for k, until in list(self._denied.items()) if self.core.clock() < until}
                 if self.core.full:
                     self.core.full, self._again = len(self.core.active) >= self.core.max_active, True
             try:

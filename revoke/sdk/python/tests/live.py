@@ -16,7 +16,7 @@ async def work(guard: Guard, agent: str) -> None:
 
 
 async def main(url: str, keys: str, name: str) -> None:
-    guard = await Guard.connect(url, keys, name, tenants=["acme"], max_stale=3, poll=0.2)
+    guard = await Guard.connect(url, keys, name, tenants=["acme"], max_stale=3, poll=0.2, report=0.5, version="live 1")
     await guard.synced()
     print("ready", flush=True)
     running = set()

@@ -7,6 +7,7 @@ import { Core, monotonic, type CoreOptions } from "./core.js";
 import { Keys } from "./jws.js";
 import { Ledger } from "./ledger.js";
 import { ackPrefix, beatSubject, revokePrefix, token } from "./names.js";
+import { Reporter, type Kind } from "./report.js";
 import type { Revocation } from "./revocation.js";
 
 const directGet = "$JS.API.DIRECT.GET.ESTOP_REVOKE", batch = 512, answer = 2000;
@@ -19,6 +20,10 @@ export interface GuardOptions extends CoreOptions {
   nats: ConnectionOptions;
   /** How often, in milliseconds, the stream is read. */
   poll?: number;
+  /** Every how many milliseconds the register of guards hears of it, 0: never. */
+  report?: number;
+  /** What the report calls the program that the guard is in. */
+  version?: string;
   /** Told what goes wrong. */
   log?: (what: string) => void;
 }
@@ -37,12 +42,17 @@ export class Guard {
   private readonly next = new Map<string, number>();
   private again = true;
   private due = true;
+  private loaded = false;
   private closed = false;
   private wake: () => void = () => {};
   private following: Promise<void> = Promise.resolve();
+  private readonly reporter: Reporter;
+  private ticking: NodeJS.Timeout | undefined;
+  private readonly denied = new Map<string, bigint>(); // id of which the first denied call is told: its end
 
   private constructor(private readonly nc: NatsConnection, readonly core: Core, private readonly o: GuardOptions) {
     this.synced = new Promise((resolve) => { this.isSynced = resolve; });
+    this.reporter = new Reporter(core, o.name, o.report ?? 10_000, o.version ?? "");
   }
 
   /** Connects and begins to follow; synced says when the active set is loaded. */
@@ -56,18 +66,38 @@ export class Guard {
     await nc.flush();
     void g.watchStatus();
     g.following = g.follow();
+    g.startReports();
     return g;
   }
 
   /** Answers for one call. Do not cache the answer: it would outlive the kill. */
-  check(call: Call): Decision { return this.core.check(call); }
+  check(call: Call): Decision {
+    const decision = this.core.check(call), r = decision.revocation;
+    if (this.reporter.every > 0 && r && decision.verdict === "deny" && !this.denied.has(r.id)) {
+      this.denied.set(r.id, r.until);
+      const at = Date.now();
+      setImmediate(() => this.acknowledge(r, 0, at)); // not on the way of the call
+    }
+    return decision;
+  }
 
   /** Checks a call and watches over it. A denied one has a signal that is aborted already. */
   begin(call: Call): InFlight {
     const stop = new AbortController();
     // It is watched before the check, so that nothing falls between.
-    const end = this.core.watch(call, (r) => stop.abort(new Revoked({ verdict: "deny", reason: r.reason, revocation: r })));
-    const decision = this.core.check(call);
+    const leave = this.core.watch(call, (r) => {
+      this.core.count("cancelled");
+      stop.abort(new Revoked({ verdict: "deny", reason: r.reason, revocation: r }));
+    });
+    let under = true;
+    this.reporter.inFlight++;
+    const end = (): void => {
+      if (!under) return;
+      under = false;
+      this.reporter.inFlight--;
+      leave();
+    };
+    const decision = this.check(call);
     if (decision.verdict === "deny") {
       stop.abort(new Revoked(decision));
       end();
@@ -79,6 +109,11 @@ export class Guard {
     this.closed = true;
     this.wake();
     await this.following;
+    clearInterval(this.ticking);
+    if (this.reporter.every > 0) {
+      this.report("bye");
+      await this.nc.flush().catch(() => undefined); // the register notices that no more reports come
+    }
     await this.nc.close();
   }
 
@@ -103,9 +138,27 @@ export class Guard {
     else if (revocation && (result === "applied" || (result === "duplicate" && !sequence))) this.acknowledge(revocation, stopped);
   }
 
-  private acknowledge(r: Revocation, stopped: number): void {
-    const at = Date.now();
+  /** Says hello, and every while that the guard goes on; once more when it is synced. */
+  private startReports(): void {
+    if (this.reporter.every <= 0) return;
+    this.report("hello");
+    void this.synced.then(() => this.report("here"));
+    this.ticking = setInterval(() => this.report("here"), this.reporter.every);
+  }
+
+  private report(kind: Kind): void {
+    try {
+      this.nc.publish(this.reporter.subject, this.reporter.report(kind, this.loaded, this.o.maxStale ?? 0));
+    } catch (e) {
+      this.say(`cannot report: ${String(e)}`);
+    }
+  }
+
+  /** Tells that r is in force, or when it denied its first call. */
+  private acknowledge(r: Revocation, stopped: number, deniedAt?: number): void {
+    const at = deniedAt ?? Date.now();
     const ack = {
+      ...(deniedAt === undefined ? {} : { first_denied_at: new Date(deniedAt).toISOString() }),
       revocation: r.id, guard: this.o.name, tenant: r.tenant, cancelled: stopped,
       applied_at: new Date(at).toISOString(), latency_ns: Number(BigInt(at) * 1_000_000n - r.issuedAt),
     };
@@ -133,6 +186,7 @@ export class Guard {
       if (monotonic() - swept > 60_000_000_000n) {
         swept = monotonic();
         this.core.active.sweep(this.core.clock());
+        for (const [id, until] of this.denied) if (this.core.clock() >= until) this.denied.delete(id);
         if (this.core.full) {
           this.core.full = this.core.active.size >= this.core.maxActive;
           this.again = true;
@@ -161,7 +215,7 @@ export class Guard {
     }
     if (!beat && began > pulse.upTo) pulse.upTo = began;
     else if (beat && pulse.beat === beat && pulse.compare(true) === "same") pulse.confirm();
-    this.core.synced = true;
+    this.core.synced = this.loaded = true;
     this.isSynced();
   }
 

@@ -5,7 +5,7 @@ import { Guard, Revoked } from "../src/index.js";
 
 const [servers, keys, name] = process.argv.slice(2) as [string, string, string];
 const guard = await Guard.connect({
-  nats: { servers }, keys, name, tenants: ["acme"], maxStale: 3000, poll: 200, log: (what) => console.error(what),
+  nats: { servers }, keys, name, tenants: ["acme"], maxStale: 3000, poll: 200, report: 500, version: "live 1", log: (what) => console.error(what),
 });
 await guard.synced;
 console.log("ready");
