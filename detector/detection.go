@@ -40,6 +40,9 @@ type Detection struct {
 	Graph *Graph `json:"graph,omitempty"`
 	// Step is the step of a graded answer, from 1 on, whether or not anybody is stopped; 0 where the answer is not graded.
 	Step int `json:"step,omitempty"`
+	// Late is how long after the breaking call was appended it was judged, where that is so long that the breach is an old
+	// one: after an outage, or behind a backlog. It says when, and no more: another run of the log has another one.
+	Late time.Duration `json:"late_ns,omitempty"`
 	// Revocation is the id of the revocation that answers this detection; empty if none does.
 	Revocation string `json:"revocation,omitempty"`
 }

@@ -16,9 +16,22 @@ import (
 	"github.com/estop-project/estop/revoke"
 )
 
-// answer sends a detection out. Where its detector enforces, the kill goes first: NATS at
+// lateFrom is how long after its append a breaking call may be judged before its answers are marked as late. What
+// detectors find in a backlog is old, and is answered all the same, unless somebody has decided since.
+const lateFrom = 30 * time.Second
+
+// lateness returns how late a call is judged that was appended at a time, in Unix nanoseconds; 0 if it is in time.
+func (d *Detect) lateness(appended int64) time.Duration {
+	if late := d.opt.Now().Sub(time.Unix(0, appended)); late >= lateFrom {
+		return late
+	}
+	return 0
+}
+
+// answer sends a detection out that a call led to which was appended at a time. Where its detector enforces, the kill goes first: NATS at
 // once, then the records. The next checkpoint waits until all of it is stored.
-func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
+func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected, appended int64) {
+	found.Late = d.lateness(appended)
 	if e, ok := w.enforcer(found); ok {
 		d.kill(ctx, w, e, &found.Detection)
 	}
@@ -30,7 +43,7 @@ func (d *Detect) answer(ctx context.Context, w *worker, found *shard.Detected) {
 		d.metrics.spent.WithLabelValues(found.Detector, strconv.FormatBool(found.Canary)).Inc()
 	}
 	d.log.Info("detection", "detector", found.Detector, "mode", found.Mode, "tenant", found.Tenant,
-		"by", found.EntityBy, "entity", found.Entity, "agent", found.Agent, "reason", found.Reason, "call", found.CallID, "id", found.ID)
+		"by", found.EntityBy, "entity", found.Entity, "agent", found.Agent, "reason", found.Reason, "call", found.CallID, "id", found.ID, "late", found.Late)
 	w.tell(ctx, found.Detection)
 }
 
@@ -65,6 +78,9 @@ func (d *Detect) kill(ctx context.Context, w *worker, e detector.Enforcer, found
 	case err == nil:
 		found.Revocation = r.ID
 		d.metrics.revocations.WithLabelValues(string(r.Action), string(r.Scope)).Inc()
+		if r.Late > 0 {
+			d.metrics.revokedLate.Inc()
+		}
 	case needless(err):
 		// Something stronger is in force, or a person released the target and shields it.
 		d.metrics.needless.Inc()
@@ -191,17 +207,21 @@ func order(e detector.Enforcer, found *detector.Detection, now time.Time) revoke
 		Detection: found.ID,
 		Reason:    reason(found),
 		Initiator: "policy",
+		Late:      found.Late,
 	}
 }
 
 // reason returns why somebody is stopped. A hard limit can be longer than a revocation may
 // say; the detection has all of it.
 func reason(found *detector.Detection) string {
-	text := found.Detector + ": " + found.Reason
-	if len(text) > revoke.MaxReason {
-		text = strings.ToValidUTF8(text[:revoke.MaxReason], "")
+	text, late := found.Detector+": "+found.Reason, ""
+	if found.Late > 0 {
+		late = fmt.Sprintf(" (late: %v after the call)", found.Late.Round(time.Second))
 	}
-	return text
+	if most := revoke.MaxReason - len(late); len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "")
+	}
+	return text + late
 }
 
 // target returns what a response stops. Empty never means all: where the call has no

@@ -35,6 +35,7 @@ type metrics struct {
 	strays        prometheus.Counter
 	snapshots     prometheus.Counter
 	graphDropped  prometheus.Counter
+	revokedLate   prometheus.Counter
 	evicted       prometheus.Counter
 	fetched       prometheus.Counter
 	entityBytes   prometheus.Gauge
@@ -72,6 +73,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		strays:        counter("calls_stray_total", "Calls sent without the key of their agent; the exchange brings them to its shard."),
 		snapshots:     counter("graph_snapshots_total", "Snapshots of the access graph."),
 		graphDropped:  counter("graph_dropped_total", "Uses of names and edges that the access graph has no room for."),
+		revokedLate:   counter("revocations_late_total", "Revocations published for an old breach, which was found in a backlog."),
 		evicted:       counter("evicted_total", "Entities that were put away because memory is at its bound; their next call reads them back."),
 		fetched:       counter("fetched_total", "Entities that were read back from the local state file at a call."),
 		localFailed:   counter("state_file_failed_total", "Local state files that could not be written; until the next start nothing is put away to them."),

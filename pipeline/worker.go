@@ -332,7 +332,7 @@ func (w *worker) publish(ctx context.Context, src shard.Source, at judged) {
 		return
 	}
 	for i := range w.shard.Detections {
-		w.detect.answer(ctx, w, &w.shard.Detections[i])
+		w.detect.answer(ctx, w, &w.shard.Detections[i], src.Appended)
 	}
 	w.shard.Detections = w.shard.Detections[:0]
 	if len(w.shard.Signs) > 0 {

@@ -90,9 +90,9 @@ func (h *held) take(r Revocation, rules Rules, now time.Time) (undo func(), err 
 		if rules.Guarded() && r.ApprovedBy == "" && r.Weakens(old) {
 			return nil, fmt.Errorf("%w: it would weaken what is in force until %v (%s)", ErrUnapproved, old.Until, old.ID)
 		}
-	case shields(old, r, now):
+	case shields(old, r, now) || forgives(old, r):
 		return nil, fmt.Errorf("%w: %s", ErrShielded, old.ID)
-	case outranks(old, r):
+	case outranks(old, r) || overtakes(old, r):
 		return nil, fmt.Errorf("%w: %s", ErrOutranked, old.ID)
 	}
 	counted := 0
@@ -161,6 +161,17 @@ func outranks(old, r Revocation) bool {
 		return r.Until.Before(old.Until)
 	}
 	return strength < before
+}
+
+// overtakes reports whether a late r, which answers an old breach, has nothing to add to old, which stops its target as
+// hard: what it did before it was stopped is no reason to stop it for longer.
+func overtakes(old, r Revocation) bool {
+	return r.Late > 0 && r.ID != old.ID && r.Action != Release && old.Action.Strength() >= r.Action.Strength()
+}
+
+// forgives reports whether old released the target of a late r after the breach that r answers.
+func forgives(old, r Revocation) bool {
+	return r.Late > 0 && old.Action == Release && old.IssuedAt.After(r.IssuedAt.Add(-r.Late))
 }
 
 // genuine reports what a message says if it is to be believed: signed, in force, on its own

@@ -58,6 +58,9 @@ type Revocation struct {
 	// Shield, for a release, is until when no detector may stop the target again; a person
 	// may. Zero shields from nothing but a repetition of what was released.
 	Shield time.Time `json:"shield,omitzero"`
+	// Late, of a detector, is how long before IssuedAt the breach was that it answers, where that is an old one. It is no
+	// part of what is signed: Reason says it to guards.
+	Late time.Duration `json:"late_ns,omitempty"`
 	// ApprovedBy is the second operator who agreed to it. It is what approvals in the token prove, and
 	// no part of what is signed.
 	ApprovedBy string `json:"approved_by,omitempty"`
