@@ -22,6 +22,7 @@ func Child(args []string) (bool, error) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	signal.Ignore(syscall.SIGXFSZ) // a write that finds the disk full fails, and ends nobody
 	switch {
 	case args[0] == childNATS && len(args) == 2:
 		return true, serveNATS(ctx, args[1])
