@@ -17,7 +17,7 @@ MINUTES  ?= 2
 export ESTOP_LIBCHDB = $(abspath $(LIBCHDB))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build libchdb proxies test test-short lint fmt docs bench eval chaos clean
+.PHONY: help demo build libchdb proxies test test-short lint fmt docs bench eval chaos plugin clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,5 +64,11 @@ eval: build ## Measure detection on synthetic and labelled data; writes bench/re
 chaos: build libchdb ## Kill, pause, cut off and fill up an installation by SEED for MINUTES, and check what came of it; writes bench/results
 	$(GO) run ./bench/cmd/chaos -seeds $(SEED) -minutes $(MINUTES) $(if $(KILL),-kill $(KILL)) $(if $(PLANTED),-planted)
 
+plugin: ## Build the Grafana data source into dashboards/plugin/dist
+	npm --prefix dashboards/plugin ci --no-audit --no-fund
+	npm --prefix dashboards/plugin run typecheck
+	npm --prefix dashboards/plugin run build
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w $(LDFLAGS)' -o dashboards/plugin/dist/gpx_estop_datasource_$$($(GO) env GOOS)_$$($(GO) env GOARCH) ./dashboards/plugin/pkg
+
 clean: ## Remove what was built; the cache of engines stays
-	rm -rf bin
+	rm -rf bin dashboards/plugin/dist

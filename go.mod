@@ -134,3 +134,5 @@ require (
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
+
+ignore ./dashboards/plugin/node_modules

@@ -43,6 +43,7 @@ func TestQueries(t *testing.T) {
 	t.Run("the preview", func(t *testing.T) { previews(t, w, all) })
 	t.Run("the queue", func(t *testing.T) { queue(t, w, all) })
 	t.Run("health", func(t *testing.T) { healthy(t, all) })
+	t.Run("asked as Grafana asks", func(t *testing.T) { overGRPC(t, all) })
 }
 
 // detectionID is that of the detection of an agent.
