@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v3"
 
+	estop "github.com/estop-project/estop/pipeline/node"
+	"github.com/estop-project/estop/pipeline/notify"
 	"github.com/estop-project/estop/pipeline/rig"
 )
 
@@ -80,7 +82,12 @@ func metricsOf(t *testing.T, registries ...*prometheus.Registry) map[string][]st
 
 func TestAlertsNameMetricsThatARunningNodeHas(t *testing.T) {
 	r := rig.New(t, rig.Options{ClickHouse: true})
-	metrics := metricsOf(t, r.Detect(rig.Plan(t, loop)).Metrics, r.Archive().Metrics, r.Acks().Metrics)
+	node := prometheus.NewRegistry()
+	estop.Metrics(node)
+	if _, err := notify.New(notify.Options{File: &notify.File{}, Registerer: node}); err != nil {
+		t.Fatal(err)
+	}
+	metrics := metricsOf(t, r.Detect(rig.Plan(t, loop)).Metrics, r.Archive().Metrics, r.Acks().Metrics, node)
 	for _, a := range alerts(t) {
 		labels := checkMetrics(t, a.Alert, a.Expr, metrics)
 		for _, m := range shownLabel.FindAllStringSubmatch(a.Annotations["summary"]+a.Annotations["description"], -1) {

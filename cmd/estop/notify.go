@@ -86,7 +86,7 @@ type sent struct {
 }
 
 func newNotifyTest() *cobra.Command {
-	var kind string
+	var kind, state string
 	cmd := &cobra.Command{
 		Use:   "test SINK",
 		Short: "Send a sample to a sink, once, whatever its filter says",
@@ -105,6 +105,10 @@ verification: it would act on anything else.`,
 			if err != nil {
 				return usageError{err}
 			}
+			if state != "" && e.Kind != notify.Verification {
+				return usageError{fmt.Errorf("--state is of verifications, which receivers of security events get; %q is none", s.Name)}
+			}
+			e.State = state
 			if err := s.Send(cmd.Context(), e, now); err != nil {
 				return fmt.Errorf("sink %q did not take it: %w", s.Name, err)
 			}
@@ -115,6 +119,7 @@ verification: it would act on anything else.`,
 		},
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "detection, revocation, release or decision (default detection)")
+	cmd.Flags().StringVar(&state, "state", "", "of a verification: what the receiver gave when it asked for it")
 	complete(cmd, "kind", []string{"detection", "revocation", "release", "decision"})
 	return cmd
 }

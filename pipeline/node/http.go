@@ -32,7 +32,7 @@ func (n *running) serveHTTP(ctx context.Context) error {
 	mux.HandleFunc("GET /readyz", n.ready)
 	mux.HandleFunc("GET /detectors", n.detectors.live.serve)
 	if n.notifier != nil {
-		n.notifier.Routes(mux)
+		mux.HandleFunc("GET /.well-known/", n.sinks.serve)
 	}
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	stopped := context.AfterFunc(ctx, func() {

@@ -99,7 +99,7 @@ func (c *caep) claims(e *Event) (*set, error) {
 	s := &set{Issuer: c.issuer, ID: e.ID, IssuedAt: e.Time.Unix(), Audience: c.audience, Txn: e.ID}
 	if e.Kind == Verification {
 		s.SubID = map[string]string{"format": "opaque", "id": c.stream}
-		s.Events = map[string]any{eventVerification: struct{}{}}
+		s.Events = map[string]any{eventVerification: verificationClaims{e.State}}
 		return s, nil
 	}
 	if !c.fits(e) {
@@ -158,6 +158,11 @@ func (*caep) taken(status int, body []byte) error {
 	// What is left is about keys, logins and rights (invalid_key, authentication_failed, access_denied),
 	// which the receiver's side puts right without a new event.
 	return err
+}
+
+// verificationClaims are what a verification says.
+type verificationClaims struct {
+	State string `json:"state,omitempty"` // what the receiver gave when it asked for it
 }
 
 // verification is an event that shows a receiver, and us, that the stream works from end to end.

@@ -44,6 +44,7 @@ type Event struct {
 	Detection  *detector.Detection
 	Revocation *revoke.Revocation // also of a release
 	Decision   *revoke.Decision
+	State      string // of a verification that the receiver asked for: what it gave
 }
 
 // Topics are those that events come from.

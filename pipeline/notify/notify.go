@@ -45,7 +45,18 @@ func New(opt Options) (*Notifier, error) {
 	if opt.Clock == nil {
 		opt.Clock = time.Now
 	}
-	n := &Notifier{opt: opt, metrics: newMetrics(opt.Registerer)}
+	return newNotifier(opt, newMetrics(opt.Registerer))
+}
+
+// With is New for another file, with the same metrics: for who goes over to it.
+func (n *Notifier) With(f *File) (*Notifier, error) {
+	opt := n.opt
+	opt.File = f
+	return newNotifier(opt, n.metrics)
+}
+
+func newNotifier(opt Options, m *metrics) (*Notifier, error) {
+	n := &Notifier{opt: opt, metrics: m}
 	var err error
 	if n.keys, err = opt.File.OpenKeys(); err != nil {
 		return nil, err
