@@ -168,7 +168,7 @@ func TestStrangersDoNotGetIn(t *testing.T) {
 	}
 	t.Cleanup(plain.Stop)
 	passwords := startNATS(t)
-	named := x.config(t, natsd.Guard, map[string]string{"TLS_SERVERNAME": "nats.example"})
+	named := x.config(t, natsd.Guard, map[string]string{"TLS_SERVER_NAME": "nats.example"})
 	if nc, err := named.ConnectNATS("test", quiet); err != nil {
 		t.Errorf("the server's other name: %v", err)
 	} else {
@@ -185,7 +185,7 @@ func TestStrangersDoNotGetIn(t *testing.T) {
 		"no TLS":                         {map[string]string{"TLS_CA": "", "TLS_CERT": "", "TLS_KEY": ""}, "nats.tls.ca"},
 		"a certificate of another":       {map[string]string{"TLS_CERT": otherCert, "TLS_KEY": otherKey}, ""},
 		"a server of another authority":  {map[string]string{"TLS_CA": other.file}, "the server's certificate is not of the authority in nats.tls.ca"},
-		"a server of another name":       {map[string]string{"TLS_SERVERNAME": "kafka.example"}, "nats.tls.servername"},
+		"a server of another name":       {map[string]string{"TLS_SERVER_NAME": "kafka.example"}, "nats.tls.server_name"},
 		"a server without nkeys":         {map[string]string{"URL": passwords.ClientURL(), "TLS_CA": "", "TLS_CERT": "", "TLS_KEY": ""}, "nats.nkey is set, and the server knows none"},
 		"a server that does not encrypt": {map[string]string{"URL": plain.URL()}, "nats.tls is set, and the server does not encrypt"},
 	} {

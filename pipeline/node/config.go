@@ -80,7 +80,7 @@ type NATSTLS struct {
 	CA         string `config:"ca"`
 	Cert       string `config:"cert"`
 	Key        string `config:"key"`
-	ServerName string `config:"servername"` // in the server's certificate; empty: the host of the URL
+	ServerName string `config:"server_name"` // in the server's certificate; empty: the host of the URL
 }
 
 // ClickHouse says where the projection is kept.

@@ -146,7 +146,7 @@ func (n NATS) explain(err error) error {
 	case errors.As(err, &unknown):
 		return fmt.Errorf("the server's certificate is not of the authority in nats.tls.ca (%q; empty: those of the system): %w", n.TLS.CA, err)
 	case errors.As(err, &name):
-		return fmt.Errorf("the server's certificate is of another name; nats.tls.servername says which one it has: %w", err)
+		return fmt.Errorf("the server's certificate is of another name; nats.tls.server_name says which one it has: %w", err)
 	case errors.As(err, &alert):
 		return fmt.Errorf("the server does not take the client's certificate in nats.tls.cert (%q; empty: none): %w", n.TLS.Cert, err)
 	case errors.Is(err, nats.ErrNkeysNotSupported):
