@@ -40,7 +40,8 @@ func openEngine(path, dir string, config ...string) (*engine, error) {
 	e := &engine{lib: lib, args: append([]string{"clickhouse", "--path=" + dir}, config...)}
 	e.hold = lib.open(e.args)
 	if e.hold == nil {
-		return nil, fmt.Errorf("cannot open the engine on %q: is another process using it?", dir)
+		return nil, fmt.Errorf("cannot open the engine on %q: is another process using it? "+
+			"If not, what the engine said before this is why; where its files are damaged see 'Building the projection again' in docs/archive.md", dir)
 	}
 	return e, nil
 }
