@@ -141,7 +141,7 @@ func (d *Detect) heldBack(r revoke.Revocation, why error) {
 }
 
 func heldRecord(r revoke.Revocation, why error) *kgo.Record {
-	return DecisionRecord(revoke.Decision{Verdict: revoke.Held, At: r.IssuedAt, Why: why.Error(), Order: r})
+	return DecisionRecord(revoke.Decision{Verdict: revoke.Held, At: r.IssuedAt, Why: why.Error() + lateText(r.Late), Order: r})
 }
 
 // DecisionRecord is a decision about a revocation as it is written to Kafka.
@@ -214,14 +214,19 @@ func order(e detector.Enforcer, found *detector.Detection, now time.Time) revoke
 // reason returns why somebody is stopped. A hard limit can be longer than a revocation may
 // say; the detection has all of it.
 func reason(found *detector.Detection) string {
-	text, late := found.Detector+": "+found.Reason, ""
-	if found.Late > 0 {
-		late = fmt.Sprintf(" (late: %v after the call)", found.Late.Round(time.Second))
-	}
+	text, late := found.Detector+": "+found.Reason, lateText(found.Late)
 	if most := revoke.MaxReason - len(late); len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "")
 	}
 	return text + late
+}
+
+// lateText says how late something is, and nothing if it is in time.
+func lateText(late time.Duration) string {
+	if late == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (late: %v after the call)", late.Round(time.Second))
 }
 
 // target returns what a response stops. Empty never means all: where the call has no

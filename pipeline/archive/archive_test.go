@@ -382,7 +382,7 @@ func TestEveryFieldArrives(t *testing.T) {
 	r.send(
 		record(TopicFeatures, []detector.Sample{sample, sample}),
 		record(TopicFeatures, sample),
-		record(TopicDetections, detector.Detection{ID: "x", Time: at, Detector: "d", Canary: true, Tags: []string{"a", "b"}, Tenant: "t", Chain: []string{"r", "a"}, Topic: TopicCalls, Partition: 3, Offset: 77, Features: []detector.Sample{sample}, Signs: []detector.Sign{{ID: "y", Detector: "e", Time: at}}, Graph: &detector.Graph{Depth: 2, Reach: &detector.Reach{Resources: 6}}, Step: 2, LogEvidence: 5, LogLevel: 4}),
+		record(TopicDetections, detector.Detection{ID: "x", Time: at, Detector: "d", Canary: true, Tags: []string{"a", "b"}, Tenant: "t", Chain: []string{"r", "a"}, Topic: TopicCalls, Partition: 3, Offset: 77, Features: []detector.Sample{sample}, Signs: []detector.Sign{{ID: "y", Detector: "e", Time: at}}, Graph: &detector.Graph{Depth: 2, Reach: &detector.Reach{Resources: 6}}, Step: 2, Late: time.Minute, LogEvidence: 5, LogLevel: 4}),
 		record(TopicRevocations, revoke.Record{Revocation: revoke.Revocation{ID: "r", Tenant: "t", Scope: revoke.Agent, Subject: "a", Action: revoke.Revoke, IssuedAt: at, Until: far}, SET: "jws"}),
 		record(TopicRevocations, revoke.Record{Revocation: revoke.Revocation{ID: "r2", Tenant: "t", Scope: revoke.Agent, Subject: "a", Action: revoke.Release, IssuedAt: at, ValidAfter: at, Until: at, Releases: "r"}, SET: "jws"}),
 		record(TopicAcks, revoke.Ack{Revocation: "r", Guard: "g", Tenant: "t", AppliedAt: at, Cancelled: 2, Latency: time.Millisecond}),
@@ -408,8 +408,8 @@ func TestEveryFieldArrives(t *testing.T) {
 	f("SELECT toString(toUnixTimestamp64Milli(ingested_at)) FROM calls", strconv.FormatInt(received.UnixMilli(), 10))
 	f("SELECT toString(groupArray((offset, part, ts, tenant, entity_by, entity, detector, feature, observed, known, expected, high, log_p, log_evidence))) FROM (SELECT * FROM features ORDER BY offset, part)",
 		"[(0,0,'2026-03-01 12:00:00.123456789','t','agent','a','d','count(calls, 10s)',9,true,2,5,-7,3),(0,1,'2026-03-01 12:00:00.123456789','t','agent','a','d','count(calls, 10s)',9,true,2,5,-7,3),(1,0,'2026-03-01 12:00:00.123456789','t','agent','a','d','count(calls, 10s)',9,true,2,5,-7,3)]")
-	f("SELECT toString((id, ts, detector, canary, tags, tenant, chain, source_topic, source_partition, source_offset, JSONExtractFloat(features, 1, 'observed'), JSONExtractString(signs, 1, 'id'), JSONExtractInt(graph, 'reach', 'resources'), step, log_evidence, log_level)) FROM detections",
-		"('x','2026-03-01 12:00:00.123456789','d',true,['a','b'],'t',['r','a'],'estop.calls',3,77,9,'y',6,2,5,4)")
+	f("SELECT toString((id, ts, detector, canary, tags, tenant, chain, source_topic, source_partition, source_offset, JSONExtractFloat(features, 1, 'observed'), JSONExtractString(signs, 1, 'id'), JSONExtractInt(graph, 'reach', 'resources'), step, late_ns, log_evidence, log_level)) FROM detections",
+		"('x','2026-03-01 12:00:00.123456789','d',true,['a','b'],'t',['r','a'],'estop.calls',3,77,9,'y',6,2,60000000000,5,4)")
 	f("SELECT toString(groupArray((id, scope, subject, action, issued_at, valid_after, until, releases, token))) FROM (SELECT * FROM revocations ORDER BY offset)",
 		"[('r','agent','a','revoke','2026-03-01 12:00:00.123456789',NULL,'2262-04-11 23:47:16.854775807','','jws'),('r2','agent','a','release','2026-03-01 12:00:00.123456789','2026-03-01 12:00:00.123456789','2026-03-01 12:00:00.123456789','r','jws')]")
 	f("SELECT toString((revocation, guard, tenant, applied_at, cancelled, latency_ns)) FROM acks",
@@ -466,12 +466,12 @@ func TestMigrationsMayRunTwiceAndTogether(t *testing.T) {
 	}
 }
 
-// A database of before has detections without a graph, canaries, steps and signs, a view without the columns, and
+// A database of before has detections without a graph, canaries, steps, signs and lateness, a view without the columns, and
 // no changes of detectors.
 func TestADatabaseOfBeforeGetsTheColumnsThatCameLater(t *testing.T) {
 	r := newRig(t)
 	for _, statement := range []string{
-		"DROP VIEW detections_once", "ALTER TABLE detections DROP COLUMN graph, DROP COLUMN canary, DROP COLUMN step, DROP COLUMN signs",
+		"DROP VIEW detections_once", "ALTER TABLE detections DROP COLUMN graph, DROP COLUMN canary, DROP COLUMN step, DROP COLUMN signs, DROP COLUMN late_ns",
 		"DROP VIEW changes_once", "DROP TABLE changes", "DROP VIEW decisions_once", "DROP TABLE decisions",
 		"CREATE VIEW detections_once AS SELECT * FROM detections ORDER BY ingested_at, partition, offset, part LIMIT 1 BY id",
 		"INSERT INTO detections (id, ingested_at) VALUES ('old', now())",
@@ -490,7 +490,7 @@ func TestADatabaseOfBeforeGetsTheColumnsThatCameLater(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n := r.number("SELECT count() FROM detections_once WHERE id = 'old' AND graph = '' AND NOT canary AND step = 0 AND signs = ''"); n != 1 {
+	if n := r.number("SELECT count() FROM detections_once WHERE id = 'old' AND graph = '' AND NOT canary AND step = 0 AND late_ns = 0 AND signs = ''"); n != 1 {
 		t.Errorf("%d old detections are shown, want 1", n)
 	}
 	if n := r.number("SELECT count() FROM changes_once"); n != 0 {

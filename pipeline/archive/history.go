@@ -149,7 +149,7 @@ func scanCall(rows driver.Rows) (Stored, error) {
 func (r *Reader) Detection(ctx context.Context, id string) (d detector.Detection, ok bool, err error) {
 	rows, err := r.store.Query(ctx, `SELECT id, ts, detector, version, canary, mode, severity, tags, tenant, entity_by, entity, agent, identity,
 		session, action, resource, chain, call_id, source_topic, source_partition, source_offset, reason, log_evidence, log_level,
-		budget, first_bad, features, signs, graph, step, revocation FROM detections_once WHERE id = @id LIMIT 1`, clickhouse.Named("id", id))
+		budget, first_bad, features, signs, graph, step, late_ns, revocation FROM detections_once WHERE id = @id LIMIT 1`, clickhouse.Named("id", id))
 	if err != nil {
 		return d, false, fmt.Errorf("cannot read detection %q: %w", id, err)
 	}
@@ -161,7 +161,7 @@ func (r *Reader) Detection(ctx context.Context, id string) (d detector.Detection
 	var step int32
 	err = rows.Scan(&d.ID, &d.Time, &d.Detector, &d.Version, &d.Canary, &d.Mode, &d.Severity, &d.Tags, &d.Tenant, &d.EntityBy, &d.Entity, &d.Agent, &d.Identity,
 		&d.Session, &d.Action, &d.Resource, &d.Chain, &d.CallID, &d.Topic, &d.Partition, &d.Offset, &d.Reason, &d.LogEvidence, &d.LogLevel,
-		&d.Budget, &d.FirstBad, &features, &signs, &graph, &step, &d.Revocation)
+		&d.Budget, &d.FirstBad, &features, &signs, &graph, &step, (*int64)(&d.Late), &d.Revocation)
 	if err == nil {
 		err = unmarshal(features, &d.Features)
 	}

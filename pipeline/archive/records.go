@@ -89,6 +89,7 @@ type detections struct {
 	logEvidence, logLevel *column[float64]
 	canary                *column[bool]
 	step                  *column[int32]
+	late                  *column[int64]
 }
 
 func newDetections(log string) *detections {
@@ -104,6 +105,7 @@ func newDetections(log string) *detections {
 		logLevel:    addColumn[float64](b, "log_level", "Float64"),
 		canary:      addColumn[bool](b, "canary", "Bool"),
 		step:        addColumn[int32](b, "step", "Int32"),
+		late:        addColumn[int64](b, "late_ns", "Int64"),
 	}
 	for _, c := range [][2]string{
 		{"id", "String"}, {"detector", lowText}, {"version", lowText}, {"mode", lowText},
@@ -146,6 +148,7 @@ func (d *detections) add(r *kgo.Record) error {
 	d.logLevel.add(v.LogLevel)
 	d.canary.add(v.Canary)
 	d.step.add(int32(v.Step))
+	d.late.add(int64(v.Late))
 	for i, text := range []string{
 		v.ID, v.Detector, v.Version, v.Mode, v.Severity, v.Tenant, v.EntityBy, v.Entity,
 		v.Agent, v.Identity, v.Session, v.Action, v.Resource, v.CallID, v.Topic, v.Reason,
