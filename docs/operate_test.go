@@ -35,7 +35,7 @@ func operate(t *testing.T) string {
 
 func TestThePageHasEverySettingAndItsDefault(t *testing.T) {
 	got := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z.0-9]+)` \\| (?:`(.*)`)? ?\\| .*\\|$").FindAllStringSubmatch(section(t, "## Configure", "## Keys"), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z.0-9_]+)` \\| (?:`(.*)`)? ?\\| .*\\|$").FindAllStringSubmatch(section(t, "## Configure", "## Keys"), -1) {
 		got[m[1]] = m[2]
 	}
 	want := map[string]string{}
