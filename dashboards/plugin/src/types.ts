@@ -60,6 +60,7 @@ export interface EstopOptions extends DataSourceJsonData {
   rows?: number;
   seconds?: number;
   rate?: number;
+  wait?: number;
 }
 
 export interface EstopSecrets {

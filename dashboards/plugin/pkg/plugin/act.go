@@ -12,9 +12,6 @@ import (
 	"github.com/estop-project/estop/revoke"
 )
 
-// actWait bounds how long guards may take to acknowledge.
-const actWait = 2 * time.Second
-
 // Target is what is to be stopped or released.
 type Target struct {
 	Tenant  string       `json:"tenant"`
@@ -203,7 +200,7 @@ func (d *Datasource) act(ctx context.Context, u *backend.User, f func(context.Co
 		return Outcome{}, err
 	}
 	defer k.Close()
-	acting, stop := context.WithTimeout(ctx, actWait)
+	acting, stop := context.WithTimeout(ctx, time.Duration(d.settings.Wait)*time.Second)
 	defer stop()
 	o, err := f(acting, k)
 	o.By = u.Login

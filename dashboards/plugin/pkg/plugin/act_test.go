@@ -138,7 +138,7 @@ func unclear(t *testing.T, w *world, d *Datasource) {
 		"another scope": func(o *Order) { o.Scope = "everything" }, "no time": func(o *Order) { o.For = "" }, "a time of another kind": func(o *Order) { o.For = "soon" },
 		"a time that is over": func(o *Order) { o.For = "-1m" }, "too long": func(o *Order) { o.For = "10000h" }, "no reason": func(o *Order) { o.Reason = "" },
 		"a release as a kill": func(o *Order) { o.Action = revoke.Release }, "another action": func(o *Order) { o.Action = "explode" },
-		"another tenant's name": func(o *Order) { o.Scope, o.Subject = revoke.Tenant, "t2" }, "everything of one": func(o *Order) { o.Scope = revoke.Global },
+		"another tenant's name": func(o *Order) { o.Scope, o.Subject = revoke.Tenant, "zwei" }, "everything of one": func(o *Order) { o.Scope = revoke.Global },
 	} {
 		o := good
 		change(&o)
@@ -146,7 +146,7 @@ func unclear(t *testing.T, w *world, d *Datasource) {
 			t.Errorf("%s: %d %v", name, status, got)
 		}
 	}
-	for _, text := range []string{``, `[]`, `{"tenant":`, `{"agent":"unclear"}`, `{"tenant":"t1"}{"tenant":"t2"}`, `{"reason":"` + strings.Repeat("x", maxBody) + `"}`} {
+	for _, text := range []string{``, `[]`, `{"tenant":`, `{"agent":"unclear"}`, `{"tenant":"t1"}{"tenant":"zwei"}`, `{"reason":"` + strings.Repeat("x", maxBody) + `"}`} {
 		r := &backend.CallResourceRequest{Method: "POST", Path: "kill", URL: "kill", Body: []byte(text), Headers: map[string][]string{"Content-Type": {"application/json"}, actHeader: {"1"}}}
 		if status, got := send(t, d, person("ada", "Admin"), r); status != http.StatusBadRequest {
 			t.Errorf("%.40s: %d %v", text, status, got)
@@ -159,7 +159,7 @@ func unclear(t *testing.T, w *world, d *Datasource) {
 }
 
 func outside(t *testing.T, w *world) {
-	d := w.datasource(func(s *Settings) { s.AllTenants, s.Tenants = false, []string{"t2"} })
+	d := w.datasource(func(s *Settings) { s.AllTenants, s.Tenants = false, []string{"zwei"} })
 	global := Order{Target: Target{Scope: revoke.Global}, For: "1m", Reason: "a test"}
 	for _, o := range []Order{order("outside"), global} {
 		for _, path := range []string{"kill", "release", "preview"} {
@@ -200,7 +200,7 @@ func queue(t *testing.T, w *world, d *Datasource) {
 	if ids := column(waiting, "id"); !slices.Equal(ids, []string{"held-1"}) {
 		t.Fatalf("%v waits", ids)
 	}
-	elsewhere := w.datasource(func(s *Settings) { s.AllTenants, s.Tenants = false, []string{"t2"} })
+	elsewhere := w.datasource(func(s *Settings) { s.AllTenants, s.Tenants = false, []string{"zwei"} })
 	if status, got := post(t, elsewhere, person("ada", "Admin"), "approve", Verdict{ID: "held-1", Reason: "a test"}); status != http.StatusNotFound {
 		t.Errorf("what waits of another tenant: %d %v", status, got)
 	}
@@ -209,7 +209,7 @@ func queue(t *testing.T, w *world, d *Datasource) {
 	}
 	w.await("held-agent", guard.Deny)
 
-	o := Order{Target: Target{Tenant: "t2", Scope: revoke.Tenant}, For: "1h", Reason: "a test", Propose: true}
+	o := Order{Target: Target{Tenant: "zwei", Scope: revoke.Tenant}, For: "1h", Reason: "a test", Propose: true}
 	if status, got := post(t, d, person("ada", "Admin"), "kill", o); status != http.StatusOK {
 		t.Fatalf("propose: %d %v", status, got)
 	}
@@ -230,8 +230,8 @@ func queue(t *testing.T, w *world, d *Datasource) {
 	}
 	for _, g := range w.guards {
 		rig.Await(t, time.Minute, func() error {
-			if v := g.Check(&guard.Call{Tenant: "t2", Agent: "anybody"}).Verdict; v != guard.Deny {
-				return fmt.Errorf("tenant t2 gets %v", v)
+			if v := g.Check(&guard.Call{Tenant: "zwei", Agent: "anybody"}).Verdict; v != guard.Deny {
+				return fmt.Errorf("tenant zwei gets %v", v)
 			}
 			return nil
 		})

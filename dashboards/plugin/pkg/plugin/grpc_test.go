@@ -10,6 +10,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/experimental/datasourcetest"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/estop-project/estop/pipeline/embedded/freeport"
 )
@@ -20,6 +21,10 @@ func overGRPC(t *testing.T, d *Datasource) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The SDK registers its metrics with each server that it starts, and wants one in a process.
+	before := prometheus.DefaultRegisterer
+	prometheus.DefaultRegisterer = prometheus.NewRegistry()
+	defer func() { prometheus.DefaultRegisterer = before }()
 	p, err := datasourcetest.Manage(New, datasourcetest.ManageOpts{Address: fmt.Sprintf("127.0.0.1:%d", port)})
 	if err != nil {
 		t.Fatal(err)

@@ -87,10 +87,10 @@ func everyKind(t *testing.T, d *Datasource) {
 			}
 		}
 	}
-	if got := column(must(t, d, Query{Kind: "stopped_now"})[0], "subject"); !slices.Contains(got, "bad-t1") || !slices.Contains(got, "bad-t2") || len(got) != 2 {
+	if got := column(must(t, d, Query{Kind: "stopped_now"})[0], "subject"); !slices.Contains(got, "bad-t1") || !slices.Contains(got, "bad-zwei") || len(got) != 2 {
 		t.Errorf("stopped now: %v", got)
 	}
-	if got := column(must(t, d, Query{Kind: "tenants"})[0], "value"); !slices.Equal(got, []string{"t1", "t2"}) {
+	if got := column(must(t, d, Query{Kind: "tenants"})[0], "value"); !slices.Equal(got, []string{"t1", "zwei"}) {
 		t.Errorf("tenants: %v", got)
 	}
 	coverage := must(t, d, Query{Kind: "coverage"})[0]
@@ -163,23 +163,23 @@ func tenantScope(t *testing.T, w *world) {
 			for _, f := range must(t, d, q) {
 				for _, field := range f.Fields {
 					for _, text := range column(f, field.Name) {
-						if strings.Contains(text, "t2") {
+						if strings.Contains(text, "zwei") {
 							t.Errorf("%s: %s is %q", name, field.Name, text)
 						}
 					}
 				}
 			}
 		}
-		for _, others := range [][]string{{"t2"}, {"t1", "t2"}, {""}, {"~"}} {
-			if r := ask(t, d, Query{Kind: name, Tenants: others, Agent: "bad-t2"}); r.Status != backend.StatusForbidden {
+		for _, others := range [][]string{{"zwei"}, {"t1", "zwei"}, {""}, {"~"}} {
+			if r := ask(t, d, Query{Kind: name, Tenants: others, Agent: "bad-zwei"}); r.Status != backend.StatusForbidden {
 				t.Errorf("%s of %q: status %d, %v", name, others, r.Status, r.Error)
 			}
 		}
 	}
-	if r := ask(t, d, Query{Kind: "explanation", ID: detectionID(t, all, "bad-t2")}); r.Error == nil {
+	if r := ask(t, d, Query{Kind: "explanation", ID: detectionID(t, all, "bad-zwei")}); r.Error == nil {
 		t.Error("a detection of another tenant is explained")
 	}
-	if f := must(t, d, Query{Kind: "access", Agent: "bad-t2"})[1]; f.Rows() != 0 {
+	if f := must(t, d, Query{Kind: "access", Agent: "bad-zwei"})[1]; f.Rows() != 0 {
 		t.Error("the surroundings of another tenant's agent are drawn")
 	}
 	nothing := w.datasource(func(s *Settings) { s.AllTenants = false })

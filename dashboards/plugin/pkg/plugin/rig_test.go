@@ -19,6 +19,7 @@ import (
 	"github.com/estop-project/estop/pipeline/rig"
 	"github.com/estop-project/estop/pipeline/telemetry"
 	"github.com/estop-project/estop/revoke"
+	"github.com/estop-project/estop/revoke/coverage"
 	"github.com/estop-project/estop/revoke/guard"
 )
 
@@ -59,6 +60,14 @@ func newWorld(t *testing.T, o rig.Options) *world {
 	for _, name := range []string{"gate-1", "gate-2"} {
 		w.guards = append(w.guards, w.guard(name))
 	}
+	nc := w.Connect(w.NATS.DetectorURL())
+	rig.Await(t, time.Minute, func() error {
+		known, err := coverage.Ask(t.Context(), nc, "t1")
+		if err != nil || len(known) < len(w.guards) {
+			return fmt.Errorf("the register knows %d guards: %v", len(known), err)
+		}
+		return nil
+	})
 	return w
 }
 
@@ -97,7 +106,7 @@ func (w *world) await(agent string, want guard.Verdict) {
 func (w *world) datasource(change func(*Settings)) *Datasource {
 	w.t.Helper()
 	s := Settings{
-		AllTenants: true, NATS: NATS{URL: w.NATS.DetectorURL()}, Kafka: Kafka{Brokers: w.Brokers}, Keys: w.keys, Seconds: 60,
+		AllTenants: true, NATS: NATS{URL: w.NATS.DetectorURL()}, Kafka: Kafka{Brokers: w.Brokers}, Keys: w.keys, Seconds: 60, Wait: 60,
 	}
 	secrets := map[string]string{}
 	if o := w.ClickHouse(); o.Addr[0] != "" {
@@ -224,7 +233,7 @@ func (w *world) fill(extra ...*telemetry.Call) {
 		w.Send(c)
 	}
 	w.Send(extra...)
-	for _, tenant := range []string{"t1", "t2"} {
+	for _, tenant := range []string{"t1", "zwei"} {
 		agent := "bad-" + tenant
 		for n := range 4 {
 			c := call(tenant, agent, fmt.Sprint(agent, n), now.Add(time.Duration(n)*time.Millisecond))

@@ -31,6 +31,7 @@ type Settings struct {
 	Rows    int `json:"rows"`    // that an answer has at most; 0: 10,000
 	Seconds int `json:"seconds"` // that a query may take; 0: 10
 	Rate    int `json:"rate"`    // events a second that a stream shows at most; 0: 100
+	Wait    int `json:"wait"`    // seconds that guards may take to acknowledge what a person does; 0: 2
 }
 
 // ClickHouse is where the archive is.
@@ -72,6 +73,7 @@ const (
 	maxRows    = 100_000
 	maxSeconds = 60
 	maxRate    = 1000
+	maxWait    = 60
 )
 
 // parseSettings reads what Grafana keeps of a data source.
@@ -85,6 +87,7 @@ func parseSettings(from backend.DataSourceInstanceSettings) (Settings, error) {
 	s.Rows = bounded(s.Rows, 10_000, maxRows)
 	s.Seconds = bounded(s.Seconds, 10, maxSeconds)
 	s.Rate = bounded(s.Rate, 100, maxRate)
+	s.Wait = bounded(s.Wait, 2, maxWait)
 	if s.AllTenants && len(s.Tenants) > 0 {
 		return s, errors.New("settings: name tenants, or say that all may be seen, not both")
 	}

@@ -19,11 +19,11 @@ func TestTheSettingsBoundWhatAnyQuerySees(t *testing.T) {
 		refused  bool
 	}{
 		{settings: Settings{AllTenants: true}, all: true},
-		{settings: Settings{AllTenants: true}, asked: []string{"t2"}, want: []string{"t2"}},
+		{settings: Settings{AllTenants: true}, asked: []string{"zwei"}, want: []string{"zwei"}},
 		{settings: Settings{Tenants: []string{"t1", "t3"}}, want: []string{"t1", "t3"}},
 		{settings: Settings{Tenants: []string{"t1", "t3"}}, asked: []string{"t3"}, want: []string{"t3"}},
-		{settings: Settings{Tenants: []string{"t1"}}, asked: []string{"t2"}, refused: true},
-		{settings: Settings{Tenants: []string{"t1"}}, asked: []string{"t1", "t2"}, refused: true},
+		{settings: Settings{Tenants: []string{"t1"}}, asked: []string{"zwei"}, refused: true},
+		{settings: Settings{Tenants: []string{"t1"}}, asked: []string{"t1", "zwei"}, refused: true},
 		{settings: Settings{}, refused: true},
 		{settings: Settings{}, asked: []string{"t1"}, refused: true},
 	} {
@@ -42,8 +42,8 @@ func TestSettingsThatContradictThemselvesAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	s, err := parseSettings(backend.DataSourceInstanceSettings{JSONData: []byte(`{"rows":1000000000,"seconds":86400,"rate":-1}`)})
-	if err != nil || s.Rows != maxRows || s.timeout() != maxSeconds*time.Second || s.Rate != 100 {
+	s, err := parseSettings(backend.DataSourceInstanceSettings{JSONData: []byte(`{"rows":1000000000,"seconds":86400,"rate":-1,"wait":3600}`)})
+	if err != nil || s.Rows != maxRows || s.timeout() != maxSeconds*time.Second || s.Rate != 100 || s.Wait != maxWait {
 		t.Errorf("bounds: %+v, %v", s, err)
 	}
 }

@@ -111,7 +111,7 @@ func streamedRevocation(t *testing.T, w *world) {
 	d := w.datasource(func(s *Settings) { s.AllTenants, s.Tenants = false, []string{"t1"} })
 	revocations, acks := watch(t, d, channelRevocations), watch(t, d, channelAcks)
 	took := repeat(t, func() {
-		w.publish(w.Signer, revoke.Revocation{Tenant: "t2", Subject: "hidden"})
+		w.publish(w.Signer, revoke.Revocation{Tenant: "zwei", Subject: "hidden"})
 		w.publish(w.Signer, revoke.Revocation{Tenant: "t1", Subject: "shown"})
 	}, func() error {
 		subjects, _ := revocations.column("subject")
@@ -125,7 +125,7 @@ func streamedRevocation(t *testing.T, w *world) {
 	if subjects, _ := revocations.column("subject"); slices.Contains(subjects, "hidden") {
 		t.Error("a revocation of another tenant is shown")
 	}
-	if tenants, _ := acks.column("tenant"); slices.Contains(tenants, "t2") {
+	if tenants, _ := acks.column("tenant"); slices.Contains(tenants, "zwei") {
 		t.Error("an acknowledgement of another tenant is shown")
 	}
 }
@@ -154,7 +154,7 @@ func streamedDetections(t *testing.T, w *world) {
 		return &kgo.Record{Topic: pipeline.TopicDetections, Value: []byte(text)}
 	}
 	repeat(t, func() {
-		w.SendRecords(record(`{broken`), record(`{"id":"1","tenant":"t2","agent":"hidden"}`), record(`{"id":"2","tenant":"t1","agent":"tried","canary":true}`),
+		w.SendRecords(record(`{broken`), record(`{"id":"1","tenant":"zwei","agent":"hidden"}`), record(`{"id":"2","tenant":"t1","agent":"tried","canary":true}`),
 			record(`{"id":"3","ts":"2026-01-02T03:04:05Z","tenant":"t1","agent":"shown","detector":"loop"}`))
 	}, func() error {
 		agents, _ := detections.column("agent")
