@@ -176,6 +176,28 @@ func publishing(name string) bool {
 	}, name)
 }
 
+// A gate has no way to publish, whether it enforces or its policies are tried: nor has what 'estop policy test' runs.
+func TestComplaint07NoGateCanPublish(t *testing.T) {
+	c := newCompiler(t, "./revoke/gate/...", "./pipeline/gate/...")
+	gates := 0
+	for path := range c.sources {
+		rest, ok := strings.CutPrefix(path, module)
+		if !ok || !strings.HasPrefix(rest, "/revoke/gate") && !strings.HasPrefix(rest, "/pipeline/gate/") || strings.HasSuffix(rest, "/gatetest") {
+			continue
+		}
+		gates++
+		if users := c.users(t, path, publishing); len(users) > 0 {
+			t.Errorf("%s can publish: %v", rest, users)
+		}
+	}
+	if gates < 8 {
+		t.Errorf("%d packages are looked at: the search finds too few", gates)
+	}
+	if users := c.users(t, module+"/pipeline/gate/gatetest", publishing); len(users) == 0 {
+		t.Error("the person in the tests of gates does not publish either: the search finds nothing")
+	}
+}
+
 func TestComplaint07SimulationsHoldNothingThatPublishes(t *testing.T) {
 	c := newCompiler(t, "./detector/...", "./pipeline", "./pipeline/shard", "./pipeline/backtest", "./pipeline/history", "./cmd/estop")
 	simulations := []string{"/detector", "/pipeline/shard", "/pipeline/backtest", "/pipeline/history"}
