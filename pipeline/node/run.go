@@ -141,8 +141,8 @@ type running struct {
 	nats      *nats.Conn
 	notifier  *notify.Notifier // the first one; nil: there is nobody to tell
 	sinks     liveSinks
-	alone     bool             // it runs one role
-	listener  net.Listener     // of metrics and health; nil: not served
+	alone     bool         // it runs one role
+	listener  net.Listener // of metrics and health; nil: not served
 }
 
 func (n *running) httpAddr() string {
