@@ -2,7 +2,7 @@
 // Merkle tree, the leaves of one subject are a hash chain, and the roots go into a
 // transparency log with signed checkpoints, which strangers verify without trusting
 // ClickHouse, Kafka or the operator. docs/audit.md fixes each byte of it,
-// docs/decisions/0034-audit-trail.md says why it is so.
+// docs/decisions/0036-audit-trail.md says why it is so.
 //
 // One Writer owns a folder. It cuts each partition's consecutive offsets into chunks
 // (chunk.go, leaves.go), keeps the last leaf of each trail in a sparse Merkle tree
