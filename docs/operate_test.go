@@ -116,6 +116,8 @@ func TestThePageHasEveryMetric(t *testing.T) {
 	audit.Metrics(n)
 	changes.New(changes.Options{Kafka: kafka, Registerer: n})
 	node.HeartbeatMetrics(n, &revoke.Heartbeat{})
+	node.Metrics(n)
+	pipeline.AcksMetrics(n)
 	if _, err := notify.New(notify.Options{File: &notify.File{}, Registerer: n}); err != nil {
 		t.Fatal(err)
 	}

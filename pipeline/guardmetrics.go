@@ -15,6 +15,9 @@ type guardMetrics struct {
 	refusedSoFar                                     uint64
 }
 
+// AcksMetrics registers what the acks role counts, so that pages and alerts can be held against it.
+func AcksMetrics(reg prometheus.Registerer) { newGuardMetrics(reg) }
+
 func newGuardMetrics(reg prometheus.Registerer) *guardMetrics {
 	f := promauto.With(reg)
 	counter := func(name, help string) prometheus.Counter {
