@@ -90,7 +90,7 @@ func (c *Cluster) newRoles() error {
 		return fmt.Errorf("cannot write the detectors: %w", err)
 	}
 	environ := append(os.Environ(),
-		"ESTOP_DIR="+home, "ESTOP_HTTP_ADDR=", "ESTOP_DETECTORS_CATALOG=false", "ESTOP_DETECTORS_DIR="+detectors,
+		"ESTOP_KEYS_SIGNER="+config.SignerPath(), "ESTOP_KEYS_VERIFIER="+config.VerifierPath(), "ESTOP_HTTP_ADDR=", "ESTOP_DETECTORS_CATALOG=false", "ESTOP_DETECTORS_DIR="+detectors,
 		"ESTOP_KAFKA_BROKERS="+strings.Join(c.kafka.addrs, ","), "ESTOP_KAFKA_REPLICAS=3", "ESTOP_KAFKA_PARTITIONS="+strconv.Itoa(partitions),
 		"ESTOP_NATS_URL="+c.nats.guests(), "ESTOP_NATS_PASSWORD="+natsPassword, "ESTOP_NATS_REPLICAS=3",
 		"ESTOP_CLICKHOUSE_ADDR="+c.clickhouse,
@@ -101,7 +101,8 @@ func (c *Cluster) newRoles() error {
 		for _, name := range numbered(tier, n) {
 			c.tiers[tier] = append(c.tiers[tier], newProcess(c.logs, name, c.journal, func() *exec.Cmd {
 				cmd := exec.Command(c.estop, "run", "--role", tier)
-				cmd.Env = environ
+				// As on machines of their own: what a process keeps on disk may be long out of date when it needs it again.
+				cmd.Env = append(slices.Clone(environ), "ESTOP_DIR="+filepath.Join(c.dir, name))
 				return cmd
 			}))
 		}
