@@ -21,7 +21,7 @@ func (out *Outcome) Report(r *report.Report, set, command string, late report.Go
 	h := &out.History
 	add("violations", float64(len(out.Violations)), "violations", report.AtMost(0))
 	count("faults", len(out.Faults), "faults")
-	count("calls appended, each archived once", len(h.Appends), "calls")
+	count("calls appended", len(h.Appends), "calls")
 	add("breaches in the reference replay", float64(len(h.Reference)), "breaches", report.AtLeast(1))
 	count("different detections", len(ids(h.Detections, func(d check.Detection) string { return d.ID })), "detections")
 	count("records of detections that repeat an id", len(h.Detections)-len(ids(h.Detections, func(d check.Detection) string { return d.ID })), "records")
