@@ -171,7 +171,10 @@ func (d *Datasource) held(ctx context.Context, v Verdict) (revoke.Decision, erro
 	if len(all) == 0 {
 		return revoke.Decision{}, fmt.Errorf("%w: %q", node.ErrNotWaiting, v.ID)
 	}
-	return all[0].Decision, nil
+	if held := all[0].Decision; held.Order.Scope != revoke.Global || d.settings.AllTenants {
+		return held, nil
+	}
+	return revoke.Decision{}, fmt.Errorf("%w: everything", errScope)
 }
 
 // act does something with the key of the person.

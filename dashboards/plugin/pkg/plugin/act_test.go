@@ -209,24 +209,18 @@ func queue(t *testing.T, w *world, d *Datasource) {
 	}
 	w.await("held-agent", guard.Deny)
 
-	o := Order{Target: Target{Tenant: "zwei", Scope: revoke.Tenant}, For: "1h", Reason: "a test", Propose: true}
-	if status, got := post(t, d, person("ada", "Admin"), "kill", o); status != http.StatusOK {
-		t.Fatalf("propose: %d %v", status, got)
-	}
-	var id string
-	rig.Await(t, time.Minute, func() error {
-		f := must(t, d, Query{Kind: "waiting"})[0]
-		if ids := column(f, "id"); len(ids) == 1 && ids[0] != "held-1" && column(f, "ordered_by")[0] == "ada" {
-			id = ids[0]
-			return nil
-		}
-		return fmt.Errorf("%v waits", column(f, "id"))
-	})
+	id := proposed(t, d, Order{Target: Target{Tenant: "zwei", Scope: revoke.Tenant}, For: "1h", Reason: "a test", Propose: true})
 	if status, got := post(t, d, person("ada", "Admin"), "approve", Verdict{ID: id, Reason: "mine"}); status != http.StatusConflict {
 		t.Errorf("the same person approves: %d %v", status, got)
 	}
 	if status, got := post(t, d, person("bob", "Admin"), "approve", Verdict{ID: id, Reason: "agreed"}); status != http.StatusOK {
 		t.Errorf("another one approves: %d %v", status, got)
+	}
+	id = proposed(t, d, Order{Target: Target{Scope: revoke.Global}, For: "1h", Reason: "a test", Propose: true})
+	for _, path := range []string{"approve", "dismiss"} {
+		if status, got := post(t, elsewhere, person("bob", "Admin"), path, Verdict{ID: id, Reason: "a test"}); status != http.StatusForbidden {
+			t.Errorf("%s of a stop of everything, by a data source of one tenant: %d %v", path, status, got)
+		}
 	}
 	for _, g := range w.guards {
 		rig.Await(t, time.Minute, func() error {
@@ -236,6 +230,24 @@ func queue(t *testing.T, w *world, d *Datasource) {
 			return nil
 		})
 	}
+}
+
+// proposed lets an order of ada's wait, and returns its id once it is in the queue.
+func proposed(t *testing.T, d *Datasource, o Order) (id string) {
+	t.Helper()
+	status, got := post(t, d, person("ada", "Admin"), "kill", o)
+	if status != http.StatusOK {
+		t.Fatalf("propose: %d %v", status, got)
+	}
+	id = got["waits"].(map[string]any)["order"].(map[string]any)["id"].(string)
+	rig.Await(t, time.Minute, func() error {
+		f := must(t, d, Query{Kind: "waiting"})[0]
+		if i := slices.Index(column(f, "id"), id); i >= 0 && column(f, "ordered_by")[i] == "ada" {
+			return nil
+		}
+		return fmt.Errorf("%v waits", column(f, "id"))
+	})
+	return id
 }
 
 func previews(t *testing.T, w *world, d *Datasource) {

@@ -70,7 +70,9 @@ func everyKind(t *testing.T, d *Datasource) {
 			formats = append(formats, formatSeries)
 		}
 		for _, q.Format = range formats {
+			began := time.Now()
 			frames := must(t, d, q)
+			t.Logf("%s %s took %v", name, q.Format, time.Since(began))
 			if len(frames) == 0 {
 				t.Errorf("%s %s: no frames", name, q.Format)
 			}
