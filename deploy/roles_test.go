@@ -17,6 +17,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,6 +25,7 @@ import (
 
 	chuser "github.com/estop-project/estop/deploy/clickhouse"
 	"github.com/estop-project/estop/pipeline"
+	"github.com/estop-project/estop/pipeline/audit"
 	"github.com/estop-project/estop/pipeline/node"
 	"github.com/estop-project/estop/pipeline/rig"
 	"github.com/estop-project/estop/revoke"
@@ -107,7 +109,7 @@ func TestTheRolesRunWithTheRightsThatTheseFilesGive(t *testing.T) {
 	environ := []string{
 		"ESTOP_DIR=" + dir, "ESTOP_HTTP_ADDR=127.0.0.1:0", "ESTOP_DETECTORS_CATALOG=false", "ESTOP_DETECTORS_DIR=" + detectors,
 		"ESTOP_KAFKA_BROKERS=" + strings.Join(brokers, ","), "ESTOP_KAFKA_SASL_MECHANISM=plain", "ESTOP_KAFKA_SASL_PASSWORD=" + kafkaPassword,
-		"ESTOP_KAFKA_PARTITIONS=2", "ESTOP_NATS_URL=" + natsServer.ClientURL(), "ESTOP_NATS_PASSWORD=" + detectorPassword,
+		"ESTOP_KAFKA_PARTITIONS=2", "ESTOP_AUDIT_MAXWAIT=100ms", "ESTOP_NATS_URL=" + natsServer.ClientURL(), "ESTOP_NATS_PASSWORD=" + detectorPassword,
 		"ESTOP_CLICKHOUSE_ADDR=" + chOptions.Addr[0],
 	}
 	told := make(chan string, 16)
@@ -151,6 +153,7 @@ func TestTheRolesRunWithTheRightsThatTheseFilesGive(t *testing.T) {
 			t.Fatal("the receiver is not told")
 		}
 	}
+	awaitAudited(t, brokers)
 	forged := &kgo.Record{Topic: pipeline.TopicRevocations, Value: []byte("{}")}
 	if err := ingest.ProduceSync(t.Context(), forged).FirstErr(); !errors.Is(err, kerr.TopicAuthorizationFailed) {
 		t.Errorf("who sends calls writes a revocation: %v", err)
@@ -168,6 +171,34 @@ func TestTheRolesRunWithTheRightsThatTheseFilesGive(t *testing.T) {
 	} {
 		awaitNumber(t, store, "SELECT "+what, want)
 	}
+}
+
+// awaitAudited waits until the audit role has said how far its log is: it can read, and commit.
+func awaitAudited(t *testing.T, brokers []string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.SASL(plain.Auth{User: "admin", Pass: kafkaPassword}.AsMechanism()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	rig.Await(t, time.Minute, func() error {
+		offsets, err := kadm.NewClient(cl).FetchOffsets(t.Context(), audit.Group)
+		if err != nil {
+			return err
+		}
+		for _, topic := range []string{pipeline.TopicCalls, pipeline.TopicDetections, pipeline.TopicRevocations, pipeline.TopicAcks} {
+			n := int64(0)
+			offsets.Each(func(o kadm.OffsetResponse) {
+				if o.Topic == topic {
+					n += o.At
+				}
+			})
+			if n == 0 {
+				return fmt.Errorf("nothing of %s is in the audit log", topic)
+			}
+		}
+		return nil
+	})
 }
 
 // startReceiver starts a receiver of webhooks and returns a file of sinks that names it.
