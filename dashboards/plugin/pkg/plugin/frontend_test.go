@@ -33,10 +33,7 @@ func TestTheQueryEditorOffersWhatTheBackEndAnswers(t *testing.T) {
 		if series := kinds[name].series != ""; (m[2] == "true") != series {
 			t.Errorf("%s: a time series is offered: %s; there is one: %v", name, m[2], series)
 		}
-		var filters []string
-		for _, f := range strings.FieldsFunc(m[3], func(r rune) bool { return strings.ContainsRune("', \n", r) }) {
-			filters = append(filters, f)
-		}
+		filters := strings.FieldsFunc(m[3], func(r rune) bool { return strings.ContainsRune("', \n", r) })
 		if want := slices.Sorted(maps.Keys(kinds[name].filters)); !slices.Equal(filters, want) {
 			t.Errorf("%s: the filters %v are offered, and there are %v", name, filters, want)
 		}

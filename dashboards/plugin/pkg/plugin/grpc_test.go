@@ -39,7 +39,7 @@ func overGRPC(t *testing.T, d *Datasource) {
 		t.Fatal(err)
 	}
 	about := backend.PluginContext{
-		OrgID: 1, PluginID: ID, User: person("eve", "Viewer"),
+		Namespace: "default", PluginID: ID, User: person("eve", "Viewer"),
 		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{
 			UID: "estop", JSONData: settings, DecryptedSecureJSONData: map[string]string{secretClickHouse: d.config.ClickHouse.Password},
 		},
