@@ -207,10 +207,13 @@ func TestComplaint07SimulationsHoldNothingThatPublishes(t *testing.T) {
 		}
 	}
 	// In the pipeline it is one function, and what repeats it until it is stored.
-	if diff := cmp.Diff([]string{"kill", "untilStored"}, c.users(t, module+"/pipeline", publishing)); diff != "" {
+	if diff := cmp.Diff([]string{"stop", "untilStored"}, c.users(t, module+"/pipeline", publishing)); diff != "" {
 		t.Errorf("who publishes: %s", diff)
 	}
-	for of, want := range map[string][]string{"pipeline.Detect.kill": {"answer"}, "pipeline.order": {"kill"}, "detector.Enforcer.Response": {"order"}} {
+	for of, want := range map[string][]string{
+		"pipeline.Detect.stop": {"drill", "kill"}, "pipeline.Detect.kill": {"answer"},
+		"pipeline.order": {"kill", "readDrill"}, "detector.Enforcer.Response": {"order"},
+	} {
 		if diff := cmp.Diff(want, c.users(t, module+"/pipeline", func(name string) bool { return name == of })); diff != "" {
 			t.Errorf("who uses %s: %s", of, diff)
 		}

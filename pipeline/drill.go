@@ -31,15 +31,15 @@ const (
 
 // DrillCall is the marked call of a drill as a record of the topic of calls. The detect role that reads it judges it by a
 // detector and in a shard of its own, which it forgets, and stops what the order says.
-func DrillCall(order revoke.Record, now time.Time) *kgo.Record {
+func DrillCall(signed revoke.Record, now time.Time) *kgo.Record {
 	c := &telemetry.Call{
-		ID: []byte(order.ID), Time: now.UnixNano(), Tenant: []byte(DrillTenant), Agent: []byte(order.Subject), Session: []byte(order.Subject),
+		ID: []byte(signed.ID), Time: now.UnixNano(), Tenant: []byte(DrillTenant), Agent: []byte(signed.Subject), Session: []byte(signed.Subject),
 		Action: []byte(drillAction),
 	}
 	return &kgo.Record{
 		Topic: TopicCalls, Key: telemetry.Key(c), Value: telemetry.AppendJSON(nil, c),
 		Headers: []kgo.RecordHeader{
-			{Key: telemetry.HeaderContentType, Value: []byte(telemetry.ContentTypeJSON)}, {Key: headerDrill, Value: []byte(order.SET)},
+			{Key: telemetry.HeaderContentType, Value: []byte(telemetry.ContentTypeJSON)}, {Key: headerDrill, Value: []byte(signed.SET)},
 		},
 	}
 }
