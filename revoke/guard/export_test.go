@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
@@ -106,3 +107,13 @@ func ReadFile(path string) ([]string, time.Time, error) {
 	slices.Sort(subjects)
 	return subjects, known, err
 }
+
+// Reader reads the stream as the guard does that it is of, one reading when it is told.
+type Reader struct{ f follower }
+
+func (g *Guard) Reader() *Reader { return &Reader{follower{g: g, next: make(map[string]uint64)}} }
+
+func (r *Reader) Read(ctx context.Context) error { return r.f.read(ctx) }
+
+// Rekeyed reports whether all is still to be read by other keys.
+func (g *Guard) Rekeyed() bool { return g.rekeyed.Load() }

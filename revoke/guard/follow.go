@@ -50,7 +50,7 @@ func (g *Guard) follow(ctx context.Context) {
 			f.pause = 0
 			f.wait(ctx)
 		case <-timer.C:
-			if g.Synced() && g.pulse.calm() {
+			if g.Synced() && g.pulse.calm() && !g.rekeyed.Load() {
 				f.again = false
 				timer.Reset(g.o.Poll)
 				continue
@@ -130,8 +130,11 @@ func (f *follower) read(ctx context.Context) error {
 			return err
 		}
 	}
-	if f.again && began >= f.first || p.anew() || f.g.rekeyed.Swap(false) {
+	if rekeyed := f.g.rekeyed.Swap(false); rekeyed || f.again && began >= f.first || p.anew() {
 		if err := f.readAll(ctx); err != nil {
+			if rekeyed {
+				f.g.rekeyed.Store(true) // what the keys before have refused is still to be read
+			}
 			return err
 		}
 	}

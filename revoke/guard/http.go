@@ -1,13 +1,9 @@
 package guard
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 )
 
@@ -39,7 +35,9 @@ func HTTP(g *Guard, identify func(*http.Request) (Call, error), next http.Handle
 			refuse(w, status, d)
 			return
 		}
-		serve(w, r.WithContext(ctx), next)
+		Serve(w, r.WithContext(ctx), next, func(w http.ResponseWriter, cut *Revoked) {
+			refuse(w, http.StatusForbidden, Decision{Verdict: Deny, Reason: cut.Reason, Revocation: cut.Revocation})
+		})
 	})
 }
 
@@ -97,103 +95,3 @@ func refuse(w http.ResponseWriter, status int, d Decision) {
 	// The client may be gone; there is nobody to tell.
 	_, _ = w.Write(append(b, '\n'))
 }
-
-// serve runs next so that it cannot outlast a revocation by not looking at its context.
-func serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	ctx := r.Context()
-	body := r.Body
-	if body != nil {
-		r.Body = &revocableBody{ReadCloser: body, ctx: ctx}
-	}
-	rw := &revocableWriter{ResponseWriter: w, ctx: ctx}
-	stop := context.AfterFunc(ctx, rw.wake)
-	defer stop()
-	next.ServeHTTP(rw, r)
-	err := revokedBy(ctx)
-	switch {
-	case err == nil:
-	case rw.wrote.Load():
-		// Half a response must not look like a whole one.
-		panic(http.ErrAbortHandler)
-	default:
-		refuse(w, http.StatusForbidden, Decision{Verdict: Deny, Reason: err.Reason, Revocation: err.Revocation})
-	}
-}
-
-func revokedBy(ctx context.Context) *Revoked {
-	var err *Revoked
-	if errors.As(context.Cause(ctx), &err) {
-		return err
-	}
-	return nil
-}
-
-// revocableBody is a request's body that ends with the revocation.
-type revocableBody struct {
-	io.ReadCloser
-	ctx context.Context
-}
-
-func (b *revocableBody) Read(p []byte) (int, error) {
-	if err := revokedBy(b.ctx); err != nil {
-		return 0, err
-	}
-	n, err := b.ReadCloser.Read(p)
-	if revoked := revokedBy(b.ctx); err != nil && revoked != nil {
-		err = revoked
-	}
-	return n, err
-}
-
-// revocableWriter is a response that takes nothing more after the revocation.
-type revocableWriter struct {
-	http.ResponseWriter
-	ctx   context.Context
-	wrote atomic.Bool // a final status or a byte
-}
-
-// wake ends reads and writes that wait for the client. Not every writer can do that.
-func (w *revocableWriter) wake() {
-	if revokedBy(w.ctx) == nil {
-		return
-	}
-	past, c := time.Unix(1, 0), http.NewResponseController(w.ResponseWriter)
-	_ = c.SetReadDeadline(past)
-	if w.wrote.Load() {
-		_ = c.SetWriteDeadline(past)
-	}
-}
-
-func (w *revocableWriter) WriteHeader(status int) {
-	if revokedBy(w.ctx) != nil {
-		return
-	}
-	if status >= 200 {
-		w.wrote.Store(true)
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *revocableWriter) Write(p []byte) (int, error) {
-	if err := revokedBy(w.ctx); err != nil {
-		return 0, err
-	}
-	w.wrote.Store(true)
-	n, err := w.ResponseWriter.Write(p)
-	if revoked := revokedBy(w.ctx); err != nil && revoked != nil {
-		err = revoked // the deadline that wake set
-	}
-	return n, err
-}
-
-// Flush sends what was written, where the writer below can.
-func (w *revocableWriter) Flush() {
-	if revokedBy(w.ctx) == nil {
-		w.wrote.Store(true)
-		// A writer that cannot flush sends at the end.
-		_ = http.NewResponseController(w.ResponseWriter).Flush()
-	}
-}
-
-// Unwrap is for http.ResponseController.
-func (w *revocableWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

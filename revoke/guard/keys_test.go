@@ -292,3 +292,41 @@ func TestInWhateverOrderTheyComeOneOperatorWeakensNothing(t *testing.T) {
 		wantVerdict(t, g, call("acme", "bot"), guard.Deny)
 	}
 }
+
+func TestAReadingByOtherKeysThatFailsIsStillDue(t *testing.T) {
+	o := newOffice(t, revoke.Rules{})
+	o.send(o.ada, target("acme", "bot"))
+	look := func() {}
+	g, err := guard.New(guard.Options{
+		Name: "g", Conn: o.connect(o.server.URL()), Verifier: o.keys, All: true, Beats: guard.BeatsIgnored,
+		Clock: func() time.Time { look(); return time.Now() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := g.Reader()
+	if err := reader.Read(o.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.SetVerifier(o.keys); err != nil {
+		t.Fatal(err)
+	}
+	broken, cancel := context.WithCancel(o.ctx())
+	defer cancel()
+	looks := 0
+	look = func() {
+		if looks++; looks == 2 { // at the first message: the first look is when the reading begins
+			cancel()
+		}
+	}
+	if err := reader.Read(broken); err == nil {
+		t.Fatal("a reading that is broken off does not fail")
+	}
+	if !g.Rekeyed() {
+		t.Error("what the keys before have refused is never read again")
+	}
+	look = func() {}
+	if err := reader.Read(o.ctx()); err != nil || g.Rekeyed() {
+		t.Errorf("after a whole reading: %v, still due: %v", err, g.Rekeyed())
+	}
+}

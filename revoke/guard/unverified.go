@@ -17,6 +17,8 @@ const (
 	// maxUnverified bounds the bytes of what waits to be verified. What comes past it is verified on the
 	// spot: nobody fills a guard's memory with forgeries.
 	maxUnverified = 256 << 20
+	// overhead is what a message takes beside its token and its subject: a forgery may have an empty one.
+	overhead      = 256
 	minUnverified = 1024 // slots
 	verifyStep    = 64   // slots that a worker takes at a time
 )
@@ -29,7 +31,7 @@ const (
 type unverified struct {
 	table atomic.Pointer[unverifiedTable] // nil: nothing waits
 	left  atomic.Int64                    // how many wait
-	bytes atomic.Int64                    // of their tokens
+	bytes atomic.Int64                    // that they take
 
 	mu sync.Mutex // held by whoever adds or clears
 }
@@ -176,7 +178,7 @@ func (g *Guard) postpone(m revoke.StreamMessage, onDisk *kept) bool {
 		return true
 	}
 	g.unverified.add(&waiting{
-		hash: hash, subject: m.Subject, size: int64(len(m.Token)),
+		hash: hash, subject: m.Subject, size: int64(len(m.Token) + len(m.Subject) + overhead),
 		token: m.Token, sequence: m.Sequence, came: now, onDisk: onDisk,
 	})
 	// A call is in the index before it looks for what waits, so one of the two finds the other.
@@ -262,7 +264,7 @@ func (g *Guard) verifyFor(t *unverifiedTable, c *Call) {
 func (g *Guard) verifyAll(ctx context.Context) error {
 	t := g.unverified.table.Load()
 	if t == nil {
-		return nil
+		return ctx.Err()
 	}
 	var next atomic.Int64
 	var workers sync.WaitGroup

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -259,5 +260,16 @@ func TestWhatIsPastTheBoundDoesNotWait(t *testing.T) {
 	g.unverified.bytes.Store(maxUnverified)
 	if g.postpone(revoke.StreamMessage{Subject: "estop.v1.revoke.acme.agent.a", Token: []byte("forged")}, nil) {
 		t.Error("it waits")
+	}
+}
+
+func TestForgeriesWithoutATokenMeetTheBoundToo(t *testing.T) {
+	g := testGuard(t, time.Now)
+	m := revoke.StreamMessage{Subject: "estop.v1.revoke.acme.agent.a"}
+	if !g.postpone(m, nil) {
+		t.Fatal("it does not wait")
+	}
+	if n, least := g.unverified.bytes.Load(), int64(unsafe.Sizeof(waiting{}))+int64(len(m.Subject)); n < least {
+		t.Errorf("%d bytes are counted, and it takes %d", n, least)
 	}
 }

@@ -53,8 +53,8 @@ func stopped(a gate.Answer, r *revoke.Revocation) Stopped {
 
 // cutBy returns why a context of the guard's was cut off, or nil if it was not.
 func cutBy(ctx context.Context) *Stopped {
-	var r *guard.Revoked
-	if !errors.As(context.Cause(ctx), &r) {
+	r := guard.RevokedBy(ctx)
+	if r == nil {
 		return nil
 	}
 	s := stopped(gate.Revoked(r), r.Revocation)

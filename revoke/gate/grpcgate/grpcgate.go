@@ -108,7 +108,7 @@ func (g *Gate) around(ctx context.Context, method string, run func(context.Conte
 	seen.Outcome = gate.Failed // a panic, unless it ends otherwise
 	err = untilRevoked(ctx, run)
 	seen.Outcome = outcome(err)
-	if r := revoked(ctx); r != nil {
+	if r := guard.RevokedBy(ctx); r != nil {
 		seen.Refused(gate.Revoked(r))
 	}
 	return err
@@ -164,7 +164,7 @@ func untilRevoked(ctx context.Context, run func(context.Context) error) error {
 		return e.result(ctx)
 	case <-ctx.Done():
 	}
-	if r := revoked(ctx); r != nil {
+	if r := guard.RevokedBy(ctx); r != nil {
 		return refusal(gate.Revoked(r))
 	}
 	// The client is gone. The handler is waited for, as without a gate.
@@ -175,18 +175,10 @@ func (e ended) result(ctx context.Context) error {
 	if e.panics != nil {
 		panic(e.panics)
 	}
-	if r := revoked(ctx); r != nil {
+	if r := guard.RevokedBy(ctx); r != nil {
 		return refusal(gate.Revoked(r))
 	}
 	return e.err
-}
-
-func revoked(ctx context.Context) *guard.Revoked {
-	var r *guard.Revoked
-	if errors.As(context.Cause(ctx), &r) {
-		return r
-	}
-	return nil
 }
 
 func outcome(err error) gate.Outcome {
@@ -231,7 +223,7 @@ func (s *revocableStream) Context() context.Context { return s.ctx }
 
 // SendMsg sends a message to the client.
 func (s *revocableStream) SendMsg(m any) error {
-	if r := revoked(s.ctx); r != nil {
+	if r := guard.RevokedBy(s.ctx); r != nil {
 		return r
 	}
 	return s.ServerStream.SendMsg(m)
@@ -239,11 +231,11 @@ func (s *revocableStream) SendMsg(m any) error {
 
 // RecvMsg takes a message from the client.
 func (s *revocableStream) RecvMsg(m any) error {
-	if r := revoked(s.ctx); r != nil {
+	if r := guard.RevokedBy(s.ctx); r != nil {
 		return r
 	}
 	err := s.ServerStream.RecvMsg(m)
-	if r := revoked(s.ctx); r != nil {
+	if r := guard.RevokedBy(s.ctx); r != nil {
 		return r
 	}
 	return err

@@ -92,11 +92,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() {
-		if cut := revokedBy(ctx); cut != nil {
+		if cut := guard.RevokedBy(ctx); cut != nil {
 			seen.Refused(gate.Revoked(cut))
 		}
 	}()
-	serve(c, r.WithContext(ctx), p.reverse)
+	guard.Serve(c, r.WithContext(ctx), p.reverse, func(w http.ResponseWriter, cut *guard.Revoked) {
+		refuse(w, http.StatusForbidden, gate.Revoked(cut))
+	})
 }
 
 func (p *Proxy) identify(r *http.Request) (guard.Call, error) {

@@ -1,4 +1,4 @@
-package httpgate
+package guard
 
 import (
 	"context"
@@ -7,24 +7,21 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	"github.com/estop-project/estop/revoke/gate"
-	"github.com/estop-project/estop/revoke/guard"
 )
 
-// revokedBy is what cut the call of a context that the guard has given; nil: nothing did.
-func revokedBy(ctx context.Context) *guard.Revoked {
-	var err *guard.Revoked
+// RevokedBy returns what cut the call of a context that Begin has given, or nil: nothing did.
+func RevokedBy(ctx context.Context) *Revoked {
+	var err *Revoked
 	if errors.As(context.Cause(ctx), &err) {
 		return err
 	}
 	return nil
 }
 
-// serve runs a handler so that it cannot outlast a revocation of the request's context, as guard.HTTP does,
-// which asks no policies and tells nobody what it decided. If nothing was written by then the client is
-// told why, else its connection breaks: half a response must not look like a whole one.
-func serve(w http.ResponseWriter, r *http.Request, h http.Handler) {
+// Serve runs next so that it cannot outlast a revocation of the request's context, which Begin has given, by not
+// looking at it: reads of the body and writes of the response fail with *Revoked. If nothing was written by then,
+// refuse tells the client why; else its connection breaks: half a response must not look like a whole one.
+func Serve(w http.ResponseWriter, r *http.Request, next http.Handler, refuse func(http.ResponseWriter, *Revoked)) {
 	ctx := r.Context()
 	if r.Body != nil {
 		r.Body = &cutBody{r.Body, ctx}
@@ -32,13 +29,13 @@ func serve(w http.ResponseWriter, r *http.Request, h http.Handler) {
 	cw := &cutWriter{ResponseWriter: w, ctx: ctx}
 	stop := context.AfterFunc(ctx, cw.wake)
 	defer stop()
-	h.ServeHTTP(cw, r)
-	switch cut := revokedBy(ctx); {
+	next.ServeHTTP(cw, r)
+	switch cut := RevokedBy(ctx); {
 	case cut == nil:
 	case cw.wrote.Load():
 		panic(http.ErrAbortHandler)
 	default:
-		refuse(w, http.StatusForbidden, gate.Revoked(cut))
+		refuse(w, cut)
 	}
 }
 
@@ -49,11 +46,11 @@ type cutBody struct {
 }
 
 func (b *cutBody) Read(p []byte) (int, error) {
-	if cut := revokedBy(b.ctx); cut != nil {
+	if cut := RevokedBy(b.ctx); cut != nil {
 		return 0, cut
 	}
 	n, err := b.ReadCloser.Read(p)
-	if cut := revokedBy(b.ctx); err != nil && cut != nil {
+	if cut := RevokedBy(b.ctx); err != nil && cut != nil {
 		err = cut // the deadline that wake set
 	}
 	return n, err
@@ -68,7 +65,7 @@ type cutWriter struct {
 
 // wake ends reads and writes that wait for the client. Not every writer can do that.
 func (w *cutWriter) wake() {
-	if revokedBy(w.ctx) == nil {
+	if RevokedBy(w.ctx) == nil {
 		return
 	}
 	past, c := time.Unix(1, 0), http.NewResponseController(w.ResponseWriter)
@@ -79,11 +76,11 @@ func (w *cutWriter) wake() {
 }
 
 // begin notes that something is written now, and returns what forbids it.
-func (w *cutWriter) begin() *guard.Revoked {
-	if cut := revokedBy(w.ctx); cut != nil {
+func (w *cutWriter) begin() *Revoked {
+	if cut := RevokedBy(w.ctx); cut != nil {
 		return cut
 	}
-	if !w.wrote.Swap(true) && revokedBy(w.ctx) != nil {
+	if !w.wrote.Swap(true) && RevokedBy(w.ctx) != nil {
 		w.wake() // it came between the two, and found nothing written that had to end
 	}
 	return nil
@@ -91,7 +88,7 @@ func (w *cutWriter) begin() *guard.Revoked {
 
 // WriteHeader sends the status.
 func (w *cutWriter) WriteHeader(status int) {
-	if status < 200 && revokedBy(w.ctx) == nil || status >= 200 && w.begin() == nil {
+	if status < 200 && RevokedBy(w.ctx) == nil || status >= 200 && w.begin() == nil {
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
@@ -101,7 +98,7 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 		return 0, cut
 	}
 	n, err := w.ResponseWriter.Write(p)
-	if cut := revokedBy(w.ctx); err != nil && cut != nil {
+	if cut := RevokedBy(w.ctx); err != nil && cut != nil {
 		err = cut // the deadline that wake set
 	}
 	return n, err
