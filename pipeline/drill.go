@@ -70,10 +70,10 @@ var drillPlan = sync.OnceValue(func() *detector.Plan {
 	return set.Plan
 })
 
-// drills counts how many a worker has answered since a time.
+// drills counts how many a worker has answered since a time, and how many it ever refused.
 type drills struct {
-	since time.Time
-	n     int
+	since      time.Time
+	n, refused int
 }
 
 // room reports whether one more may be answered.
@@ -100,7 +100,10 @@ func (w *worker) drill(ctx context.Context, r *kgo.Record, token []byte) bool {
 	stop, err := w.readDrill(r, token, now)
 	if err != nil {
 		d.metrics.drillsRefused.Inc()
-		w.log.Warn("a call is marked as that of a drill, and is none", "offset", r.Offset, "err", err)
+		// The 1st, 2nd, 4th, 8th …: a flood of forgeries must not become a flood of lines.
+		if w.drills.refused++; w.drills.refused&(w.drills.refused-1) == 0 {
+			w.log.Warn("a call is marked as that of a drill, and is none", "offset", r.Offset, "count", w.drills.refused, "err", err)
+		}
 		return false
 	}
 	if !now.Before(stop.Until) {

@@ -158,3 +158,24 @@ func TestADrillThatHasEndedIsPassedOver(t *testing.T) {
 		t.Errorf("%d detections and revocations", n)
 	}
 }
+
+func TestAFloodOfForgedMarksIsNoFloodOfLines(t *testing.T) {
+	r := rig.New(t, rig.Options{})
+	role := r.Detect(rig.Plan(t, everything))
+	forged := drillOf(t, r, "t1")
+	forged.SET = "forged"
+	const n = 64
+	for range n {
+		r.SendRecords(pipeline.DrillCall(forged, time.Now())) // all of one partition
+	}
+	rig.Await(t, time.Minute, func() error {
+		if got := role.Metric("estop_detect_drills_refused_total"); got < n {
+			return fmt.Errorf("%v of %d are refused", got, n)
+		}
+		return nil
+	})
+	role.Stop()
+	if lines := r.Journal.Count("a call is marked as that of a drill"); lines == 0 || lines > 16 {
+		t.Errorf("%d lines of %d forged marks", lines, n)
+	}
+}
