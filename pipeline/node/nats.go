@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -138,7 +139,10 @@ func (n NATS) explain(err error) error {
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var alert tls.AlertError
+	var address *url.Error
 	switch {
+	case errors.As(err, &address): // it quotes what may have a password in it
+		return errors.New("nats.url is not a list of addresses such as nats://HOST:4222; what is special in a password is written as %XX")
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("%w: %w", ErrNoNode, err)
 	case errors.Is(err, nats.ErrAuthorization):

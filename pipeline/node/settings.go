@@ -40,11 +40,17 @@ func (c Config) Settings() []Setting {
 	return all
 }
 
-// withoutPassword stars out the password of a URL. Anything else is returned as it is.
+// withoutPassword stars out the password of a URL. Where it cannot be told which part that is (a token, several URLs, no
+// right URL), all before the last @ is. Anything else is returned as it is.
 func withoutPassword(text string) string {
-	u, err := url.Parse(text)
-	if err != nil || u.User == nil {
+	if u, err := url.Parse(text); err == nil && strings.Count(text, "@") == 1 {
+		if _, ok := u.User.Password(); ok {
+			return u.Redacted()
+		}
+	}
+	begin, end := strings.Index(text, "://"), strings.LastIndexByte(text, '@')
+	if begin < 0 || end < begin {
 		return text
 	}
-	return u.Redacted()
+	return text[:begin+len("://")] + "xxxxx" + text[end:]
 }
