@@ -162,16 +162,17 @@ func (h *Heartbeat) read(ctx context.Context) error {
 	if info.State.LastSeq <= h.sequence {
 		return nil
 	}
-	next, err := ReadStream(ctx, h.nc, RevokePrefix+".>", h.sequence+1, func(m StreamMessage) error {
+	note := func(m StreamMessage) error {
 		r, err := keys.Genuine(m.Token)
 		if (err == nil || errors.Is(err, ErrUnknownKind)) && m.Subject == Subject(r) {
 			h.ledger.Note(r, m.Sequence)
 		}
 		return nil
-	})
+	}
+	next, err := ReadStream(ctx, h.nc, RevokePrefix+".>", h.sequence+1, note)
 	h.sequence = max(h.sequence, next-1)
-	if err == nil {
-		h.sequence = max(h.sequence, info.State.LastSeq)
+	for err == nil && h.sequence < info.State.LastSeq {
+		h.sequence, err = readFromLeader(ctx, h.nc, h.sequence+1, info.State.LastSeq, note)
 	}
 	return err
 }

@@ -19,6 +19,9 @@ const Stream = "ESTOP_REVOKE"
 // it is the one part of the JetStream API that a guard needs.
 const directGet = "$JS.API.DIRECT.GET."
 
+// leaderGet reads one message from the stream's leader.
+const leaderGet = "$JS.API.STREAM.MSG.GET."
+
 // precedingHeader is the sequence number of the message before this one in a batch.
 const precedingHeader = "Nats-Last-Sequence"
 
@@ -186,4 +189,35 @@ func (r *streamReader) endOfPage(msg *nats.Msg) (bool, error) {
 		return true, fmt.Errorf("%w: it is missing", r.failed)
 	}
 	return true, fmt.Errorf("%w: status %s %s", r.failed, status, msg.Header.Get("Description"))
+}
+
+// readFromLeader calls f for the first message from sequence number from on, and returns its number, or last where the
+// stream holds none. ReadStream is answered by any replica, and one that was away lacks the end of the stream for a while:
+// it takes the leader to tell that from messages that have ended.
+func readFromLeader(ctx context.Context, nc *nats.Conn, from, last uint64, f func(StreamMessage) error) (uint64, error) {
+	answer, err := nc.RequestWithContext(ctx, leaderGet+Stream, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, from, everySubject))
+	if err != nil {
+		return from - 1, fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	var found struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Subject  string `json:"subject"`
+			Sequence uint64 `json:"seq"`
+			Data     []byte `json:"data"`
+		} `json:"message"`
+	}
+	err = json.Unmarshal(answer.Data, &found)
+	m := found.Message
+	switch {
+	case err != nil:
+		return from - 1, fmt.Errorf("%w: the answer of its leader: %w", ErrStream, err)
+	case found.Error != nil && found.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return last, nil
+	case found.Error != nil:
+		return from - 1, fmt.Errorf("%w: %w", ErrStream, found.Error)
+	case m.Sequence < from:
+		return from - 1, fmt.Errorf("%w: its leader gave message %d after %d", ErrStream, m.Sequence, from-1)
+	}
+	return m.Sequence, f(StreamMessage{m.Subject, m.Sequence, m.Data})
 }

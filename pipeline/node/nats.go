@@ -177,11 +177,17 @@ func (n NATS) login() string {
 	return "whoever does not log in: set nats.nkey, nats.creds or nats.password"
 }
 
+// silence is how long a NATS server may leave a ping without an answer; after the second one the connection goes to another.
+const silence = time.Second
+
 // natsOptions are the options of every NATS connection: how to log in, and that it comes back.
 func (c Config) natsOptions(name string, log *slog.Logger) ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name("estop " + name),
 		nats.MaxReconnects(-1),
+		// A server that is frozen or cut off says nothing, and kills wait in the connection to it until that is noticed.
+		nats.PingInterval(silence),
+		nats.MaxPingsOutstanding(2),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(50*time.Millisecond, 100*time.Millisecond),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {

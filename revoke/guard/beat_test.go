@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/estop-project/estop/revoke"
@@ -16,11 +18,14 @@ import (
 // beats starts a publisher's heartbeats and returns what stops them.
 func (r *rig) beats(name string, interval time.Duration) (stop func()) {
 	r.t.Helper()
-	h, err := revoke.NewHeartbeat(r.connect(r.server.DetectorURL()), revoke.HeartbeatOptions{
-		Name: name, Signer: r.signer, Interval: interval,
-	})
+	return beats(r.t, r.connect(r.server.DetectorURL()), r.signer, name, interval)
+}
+
+func beats(t testing.TB, nc *nats.Conn, signer revoke.Signer, name string, interval time.Duration) (stop func()) {
+	t.Helper()
+	h, err := revoke.NewHeartbeat(nc, revoke.HeartbeatOptions{Name: name, Signer: signer, Interval: interval})
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -32,7 +37,7 @@ func (r *rig) beats(name string, interval time.Duration) (stop func()) {
 		cancel()
 		<-done
 	}
-	r.t.Cleanup(stop)
+	t.Cleanup(stop)
 	return stop
 }
 
@@ -439,4 +444,93 @@ func TestAGuardThatIsThereBeforeTheStreamSyncsOnceThereIsOne(t *testing.T) {
 	if err := g.WaitSynced(r.ctx()); err != nil {
 		t.Error(err)
 	}
+}
+
+// Any replica of the stream answers a direct get, and one that comes back from a pause has not all of it.
+func TestAHeartbeatKnowsTheEndOfTheStreamThoughAReplicaDoesNot(t *testing.T) {
+	r := newRig(t, 0)
+	// A server without permissions: the replica is one that the test plays.
+	server := openServer(t)
+	detector := r.connect(server.ClientURL())
+	client, err := revoke.NewClient(r.ctx(), detector, revoke.ClientOptions{Signer: r.signer, By: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	kill := func(name string) {
+		t.Helper()
+		if _, err := client.Kill(r.ctx(), target("acme", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 {
+		kill(fmt.Sprint("bot", i))
+	}
+	js, err := jetstream.New(detector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(r.ctx(), revoke.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.AllowDirect = false // this replica is the only one to answer
+	if _, err := js.UpdateStream(r.ctx(), config); err != nil {
+		t.Fatal(err)
+	}
+	nothing := &nats.Msg{Header: nats.Header{"Status": {"404"}}}
+	if _, err := detector.Subscribe("$JS.API.DIRECT.GET."+revoke.Stream, func(m *nats.Msg) { _ = m.RespondMsg(nothing) }); err != nil {
+		t.Fatal(err)
+	}
+	heard, err := detector.SubscribeSync(revoke.BeatSubject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := detector.FlushWithContext(r.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	beats(t, detector, r.signer, "detect-1", 30*time.Millisecond)
+	count := func(last uint64) func() error {
+		return func() error {
+			m, err := heard.NextMsgWithContext(r.ctx())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := r.signer.Verifier().VerifyBeat(m.Data, time.Now())
+			if err != nil || b.Count != last || b.Sequence < last {
+				return fmt.Errorf("heartbeat of %d messages up to %d, %v: want %d", b.Count, b.Sequence, err, last)
+			}
+			return nil
+		}
+	}
+	eventually(t, count(3))
+	kill("bot3")
+	eventually(t, count(4))
+	// The last one is taken out: what is at the end of the stream is no message any more.
+	if err := stream.DeleteMsg(r.ctx(), 4); err != nil {
+		t.Fatal(err)
+	}
+	beats(t, detector, r.signer, "detect-2", 30*time.Millisecond)
+	eventually(t, count(3))
+}
+
+// openServer is a server with JetStream that lets everybody do everything.
+func openServer(t *testing.T) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(time.Minute) {
+		t.Fatal("the server does not start")
+	}
+	return s
 }
