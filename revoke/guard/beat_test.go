@@ -313,10 +313,11 @@ func TestAnotherStreamIsReadFromItsStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.LoseRevocations()
-	c, err := revoke.NewClient(r.ctx(), r.nc, revoke.ClientOptions{Signer: r.signer})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var c *revoke.Client
+	eventually(t, func() (err error) { // the server may still be removing the files of the stream before
+		c, err = revoke.NewClient(r.ctx(), r.nc, revoke.ClientOptions{Signer: r.signer})
+		return err
+	})
 	defer c.Close()
 	if _, err := c.Kill(r.ctx(), target("acme", "new")); err != nil {
 		t.Fatal(err)
