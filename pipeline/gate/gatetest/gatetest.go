@@ -24,7 +24,7 @@ const Tenant = "acme"
 
 const (
 	password = "0123456789abcdef"
-	patience = 20 * time.Second
+	patience = time.Minute
 )
 
 // Rig is a NATS server with a client of the detector's account.
