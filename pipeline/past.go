@@ -45,6 +45,20 @@ func Bounds(ctx context.Context, admin *kadm.Client, topic string) (starts, ends
 	return starts, ends, nil
 }
 
+// PartitionReader returns a client that reads one partition from an offset on, control records too, so that its end is seen
+// where a transaction stands there. It holds a few fetches at most.
+func PartitionReader(kafka []kgo.Opt, topic string, partition int32, from int64) (*kgo.Client, error) {
+	at := map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(from)}}
+	cl, err := kgo.NewClient(slices.Concat(kafka, []kgo.Opt{
+		kgo.ConsumePartitions(at), kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxPartitionBytes(4 << 20), kgo.MaxConcurrentFetches(1),
+	})...)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a Kafka client: %w", err)
+	}
+	return cl, nil
+}
+
 // eachRecord calls each with the records of a topic from a time on, up to those that are there when it begins.
 func eachRecord(ctx context.Context, kafka []kgo.Opt, topic string, since time.Time, each func(*kgo.Record) error) error {
 	cl, err := kgo.NewClient(kafka...)

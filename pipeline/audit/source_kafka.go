@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -109,13 +108,9 @@ func (k *Kafka) records(ctx context.Context, s Span, each func(*kgo.Record) erro
 	if !ok || from >= to {
 		return nil
 	}
-	at := map[string]map[int32]kgo.Offset{s.Topic: {s.Partition: kgo.NewOffset().At(from)}}
-	cl, err := kgo.NewClient(append(slices.Clone(k.opts),
-		kgo.ConsumePartitions(at), kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxPartitionBytes(4<<20), kgo.MaxConcurrentFetches(1),
-	)...)
+	cl, err := pipeline.PartitionReader(k.opts, s.Topic, s.Partition, from)
 	if err != nil {
-		return fmt.Errorf("cannot make a Kafka client: %w", err)
+		return err
 	}
 	defer cl.Close()
 	for {

@@ -79,13 +79,9 @@ type head struct {
 // consume reads one partition. It holds a few fetches at most.
 func (k *Kafka) consume(ctx context.Context, h *head) error {
 	defer close(h.in)
-	from := map[string]map[int32]kgo.Offset{pipeline.TopicCalls: {h.partition: kgo.NewOffset().At(h.from)}}
-	cl, err := kgo.NewClient(append(slices.Clone(k.opts),
-		kgo.ConsumePartitions(from), kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxPartitionBytes(4<<20), kgo.MaxConcurrentFetches(1),
-	)...)
+	cl, err := pipeline.PartitionReader(k.opts, pipeline.TopicCalls, h.partition, h.from)
 	if err != nil {
-		return fmt.Errorf("cannot make a Kafka client: %w", err)
+		return err
 	}
 	defer cl.Close()
 	for {
